@@ -1,0 +1,71 @@
+import type { DigestAlgorithm } from './digest.ts';
+import type { Layout } from './layout.ts';
+
+/**
+ * `creating → open → completing → completed → deleted`, with `completing → open` when the store
+ * refused, and `open → aborting → aborted`. Every change is a compare-and-set on the row.
+ */
+export const uploadStates = ['creating', 'open', 'completing', 'completed', 'aborting', 'aborted', 'deleted'] as const;
+export type UploadState = (typeof uploadStates)[number];
+
+/** Why an upload ended without an object. */
+export const abortReasons = ['requested', 'superseded', 'expired', 'lost', 'not_created'] as const;
+export type AbortReason = (typeof abortReasons)[number];
+
+/** The front that opened an upload. */
+export const protocols = ['rest', 'content-range', 'google', 'tus', 'ietf', 'uppy', 'chunk-form'] as const;
+export type Protocol = (typeof protocols)[number];
+
+/** One object on its way into one bucket. Sizes and offsets are bytes. */
+export interface Upload {
+  readonly id: string;
+  readonly tenant: string;
+  readonly protocol: Protocol;
+  readonly state: UploadState;
+  readonly reason: AbortReason | undefined;
+  readonly bucket: string;
+  /** The key as the client named it, without its tenant's prefix. */
+  readonly key: string;
+  /** The key at the store: the tenant's prefix and `key`. */
+  readonly storeKey: string;
+  /** The store's own multipart upload ID; absent while `creating`. */
+  readonly storeUploadId: string | undefined;
+  /** Random, kept in the object's metadata: proves that an object was made by this very upload. */
+  readonly token: string;
+  readonly sizeBytes: number | undefined;
+  readonly layout: Layout;
+  /** The end of the durable bytes that run from zero without a gap. */
+  readonly offset: number;
+  /** Parts 1 to this number are durable; the part that follows is not. */
+  readonly contiguousParts: number;
+  readonly receivedBytes: number;
+  readonly contentType: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The digest declared for the whole object. */
+  readonly digest: { readonly algorithm: DigestAlgorithm; readonly value: string } | undefined;
+  /** Complete only if nothing is at the key (`If-None-Match: *`). */
+  readonly ifNoneMatch: boolean;
+  /** Signed URLs were given out: parts may have changed at the store without our knowing. */
+  readonly signed: boolean;
+  readonly etag: string | undefined;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly expiresAt: Date;
+  readonly completedAt: Date | undefined;
+}
+
+/** One durable part of an upload's multipart upload. */
+export interface Part {
+  readonly partNumber: number;
+  /** Absent in the free layout where the client did not say. */
+  readonly offset: number | undefined;
+  readonly sizeBytes: number;
+  /** As the store quoted it. */
+  readonly etag: string;
+  /** Digests of the part's content that are known, base64 by algorithm. */
+  readonly digests: Readonly<Partial<Record<DigestAlgorithm, string>>>;
+}
+
+export function isEnded(state: UploadState): boolean {
+  return state === 'completed' || state === 'aborted' || state === 'deleted';
+}
