@@ -59,8 +59,8 @@ export function planLayout(
     return sizeBytes === undefined ? growing(partSizeBytes, limits) : { kind: 'planned', partSizeBytes };
   }
   const wanted = fromChunk(input.chunkSizeBytes, limits);
-  if (sizeBytes !== undefined) return { kind: 'planned', partSizeBytes: fit(wanted, smallest, limits) };
-  if (limits.equalParts) return { kind: 'planned', partSizeBytes: fit(wanted, equalPartSize(limits), limits) };
+  if (sizeBytes !== undefined) return { kind: 'planned', partSizeBytes: roundUp(wanted, smallest, limits) };
+  if (limits.equalParts) return { kind: 'planned', partSizeBytes: roundUp(wanted, equalPartSize(limits), limits) };
   return growing(wanted, limits);
 }
 
@@ -82,7 +82,7 @@ function equalPartSize(limits: StoreLimits): number {
 }
 
 /** The smallest whole multiple of what is wanted that suffices, so that chunks still fill parts evenly. */
-function fit(wanted: number, smallest: number, limits: StoreLimits): number {
+function roundUp(wanted: number, smallest: number, limits: StoreLimits): number {
   if (wanted >= smallest) return wanted;
   const multiple = Math.ceil(smallest / wanted) * wanted;
   return multiple <= limits.maxPartSizeBytes ? multiple : smallest;

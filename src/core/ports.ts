@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { DigestAlgorithm } from './digest.ts';
-import type { AbortReason, Part, Protocol, Upload, UploadState } from './upload.ts';
 import type { Layout } from './layout.ts';
+import type { AbortReason, Part, Protocol, Upload, UploadState } from './upload.ts';
 
 /**
  * What a store's failure means for the caller.
@@ -352,8 +352,15 @@ export interface UploadRecords {
     | { readonly kind: 'size_conflict' }
     | { readonly kind: 'not_open'; readonly upload: Upload | undefined }
   >;
-  /** Records parts that were sent straight to the store and that its own list shows. */
-  adoptParts(uploadId: string, parts: readonly Part[]): Promise<Upload | undefined>;
+  /**
+   * Records parts that were sent straight to the store and that its own list shows. `undefined`: no longer open.
+   * @param input.fixesSizeBytes the upload's size, where the last of them is shorter than its slot
+   */
+  adoptParts(input: {
+    readonly uploadId: string;
+    readonly parts: readonly Part[];
+    readonly fixesSizeBytes?: number | undefined;
+  }): Promise<Upload | undefined>;
   /** Takes parts out of the record that the store does not have so; moves the counters back. */
   forgetParts(uploadId: string, partNumbers: readonly number[]): Promise<void>;
   /** Signed URLs are about to be given out. `false`: no longer open. */
@@ -362,14 +369,13 @@ export interface UploadRecords {
   /**
    * `open → completing`, if every byte is durable. Ends attempts that are still receiving. With an unknown
    * size the contiguous bytes become the size. At most one upload for each (bucket, key) is `completing`.
-   * @param input.emptyPart the one part of a 0-byte upload, put there by this call's owner
+   * @param input.sizeBytes what the caller expects; without it an upload of unknown size needs at least one part
    */
   claimCompletion(input: {
     readonly id: string;
     readonly claimId: string;
     readonly leaseMs: number;
     readonly sizeBytes?: number | undefined;
-    readonly minPartSizeBytes: number;
   }): Promise<CompletionClaim>;
   /** `open → aborting`, for a reason; or joins an `aborting` whose lease ran out. */
   claimAbort(input: {
@@ -423,11 +429,8 @@ export interface Clock {
   now(): Date;
   /** Resolves after that time, or rejects with the signal's reason. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-}
-
-export interface Randomness {
-  /** An upload's id: URL-safe, 128 random bits. */
-  newId(): string;
+  /** Calls `work` again and again until the returned function is called. Does not keep the process alive. */
+  every(ms: number, work: () => void): () => void;
 }
 
 /** What the core tells about its work, for logs and metrics. */

@@ -1,0 +1,95 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { HTTPException } from 'hono/http-exception';
+import type { Deps } from './core/deps.ts';
+import { UploadError } from './core/errors.ts';
+import { newId } from './core/random.ts';
+import type { Logger } from './observability/log.ts';
+import type { Admission } from './protocols/http/admission.ts';
+import type { authenticate } from './protocols/http/authentication.ts';
+import type { HttpEnv } from './protocols/http/env.ts';
+import { type Dependency, healthRoutes } from './protocols/http/health.ts';
+import { internalProblem, problemOf, problemResponse } from './protocols/http/problem.ts';
+import { hasBody } from './protocols/http/raw-body.ts';
+import { referenceRoutes } from './protocols/http/reference.ts';
+import { restFront } from './protocols/rest/index.ts';
+import { restProblems } from './protocols/rest/problems.ts';
+
+export interface AppOptions {
+  readonly core: Deps;
+  readonly admission: Admission;
+  readonly authenticate: ReturnType<typeof authenticate>;
+  readonly dependencies: readonly Dependency[];
+  readonly publicUrl: string | undefined;
+  readonly readsObjects: boolean;
+  readonly log: Logger;
+  /** Answers then ask the client to close its connection. */
+  readonly isStopping: () => boolean;
+}
+
+/** The Hono app: the order of what every request passes, and which front is mounted where. */
+export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
+  const { log } = options;
+  const app = new OpenAPIHono<HttpEnv>();
+
+  app.use(async (c, next) => {
+    const requestId = newId();
+    c.set('requestId', requestId);
+    const began = performance.now();
+    await next();
+    // What is left of a body would be read as the next request.
+    const leftover = hasBody(c.env.incoming) && !c.env.incoming.complete;
+    if (leftover || options.isStopping()) c.header('Connection', 'close');
+    c.header('X-Request-Id', requestId);
+    log.info(
+      {
+        requestId,
+        method: c.req.method,
+        path: c.req.path,
+        status: c.res.status,
+        ms: Math.round(performance.now() - began),
+      },
+      'request',
+    );
+  });
+
+  app.onError((error, c) => {
+    const requestId = c.get('requestId');
+    if (error instanceof UploadError) {
+      if (restProblems[error.code].status >= 500)
+        log.warn({ requestId, code: error.code, err: error.cause }, error.message);
+      return problemOf(error, restProblems, requestId);
+    }
+    if (error instanceof HTTPException) {
+      // Hono's own refusals, such as malformed JSON.
+      return problemOf(new UploadError('invalid_request', `${error.message}.`), restProblems, requestId);
+    }
+    log.error({ requestId, err: error }, 'unexpected error');
+    return internalProblem(requestId);
+  });
+
+  app.notFound((c) =>
+    problemResponse({
+      status: 404,
+      requestId: c.get('requestId'),
+      body: { title: 'Not found', detail: `There is no ${c.req.method} ${c.req.path}.`, code: 'not_found' },
+    }),
+  );
+
+  app.route(
+    '/',
+    healthRoutes(options.dependencies, (name, error) => log.warn({ dependency: name, err: error }, 'does not answer')),
+  );
+  app.route('/', referenceRoutes());
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: {
+      title: 'Partway',
+      version: '1',
+      description: 'Resumable uploads into S3. List the parts and carry on.',
+    },
+  });
+  app.use('/uploads/*', options.authenticate);
+  app.use('/objects/*', options.authenticate);
+  app.route('/', restFront(options, { readsObjects: options.readsObjects }));
+  return app;
+}

@@ -1,0 +1,66 @@
+import { type Claim, claimOf, underClaim } from './claim.ts';
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { findUpload, notOpen } from './find.ts';
+import { StoreError } from './ports.ts';
+import type { Principal } from './principal.ts';
+import { newId } from './random.ts';
+import { callStore, toUploadError } from './store-faults.ts';
+import type { Upload } from './upload.ts';
+
+const attempts = 5;
+const pauseMs = 200;
+
+/**
+ * Ends an upload without an object. Idempotent. A completed upload's object is not the upload's to delete.
+ * @throws UploadError `state_conflict`, `busy`, `store_*`
+ */
+export async function abortUpload(deps: Deps, principal: Principal, uploadId: string): Promise<void> {
+  const upload = await findUpload(deps, principal, uploadId);
+  if (upload.state === 'aborted') return;
+  const claimId = newId();
+  const claim = await deps.records.claimAbort({
+    id: upload.id,
+    claimId,
+    leaseMs: deps.settings.leaseMs,
+    reason: 'requested',
+  });
+  if (claim.upload === undefined) throw new UploadError('upload_not_found', 'There is no such upload.');
+  if (claim.kind === 'busy' || claim.upload.state === 'aborted') return;
+  if (claim.kind === 'not_open') throw notOpen(claim.upload);
+  await finishAbort(deps, claimOf(claim.upload, claimId));
+}
+
+/**
+ * Aborts at the store until the store no longer knows the upload: parts in flight may land after a first abort,
+ * and MinIO answers every abort with success.
+ * @throws UploadError `store_*`; the upload stays `aborting`, for the next caller or the reaper
+ */
+export async function finishAbort(deps: Deps, claim: Claim): Promise<Upload | undefined> {
+  const { upload, claimId } = claim;
+  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+  return underClaim(deps, claim, async () => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await callStore(deps, 'abortMultipartUpload', upload.id, () => deps.store.abortMultipartUpload(address));
+        for await (const _ of deps.store.listParts(address)) break;
+      } catch (error) {
+        if (error instanceof StoreError && error.kind === 'no_such_upload') break;
+        throw toUploadError(error);
+      }
+      if (attempt === attempts) {
+        throw new UploadError('store_unavailable', 'The store still holds the upload. Try again.', {
+          retryAfterSeconds: 2,
+        });
+      }
+      await deps.clock.sleep(pauseMs * attempt);
+    }
+    const aborted = await deps.records.finishAbort({
+      id: upload.id,
+      claimId,
+      retentionMs: deps.settings.retentionMs,
+    });
+    if (aborted !== undefined) deps.events.emit({ type: 'upload_aborted', upload: aborted });
+    return aborted;
+  });
+}

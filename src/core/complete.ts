@@ -1,0 +1,146 @@
+import { claimOf } from './claim.ts';
+import type { Deps } from './deps.ts';
+import { combinableAlgorithms, isCombinable } from './digest.ts';
+import { UploadError } from './errors.ts';
+import { findUpload, notOpen } from './find.ts';
+import { finishCompletion } from './finish-completion.ts';
+import { missingParts } from './list-parts.ts';
+import { partsOf } from './parts-of.ts';
+import type { Principal } from './principal.ts';
+import { newId } from './random.ts';
+import type { Upload } from './upload.ts';
+
+export interface CompleteInput {
+  readonly principal: Principal;
+  readonly uploadId: string;
+  /** The parts as the client knows them; must be those on record. ETags with or without quotes. */
+  readonly parts?: readonly { readonly partNumber: number; readonly etag: string }[] | undefined;
+  readonly sizeBytes?: number | undefined;
+  readonly digest?: Upload['digest'];
+}
+
+/** `pending`: it goes on elsewhere, longer than this call waits. */
+export type CompleteOutcome =
+  | { readonly kind: 'completed'; readonly upload: Upload }
+  | { readonly kind: 'pending'; readonly upload: Upload; readonly retryAfterSeconds: number };
+
+const firstPollMs = 100;
+const slowestPollMs = 1000;
+const listedMissing = 1000;
+
+/**
+ * Makes the object. Idempotent: a repeat gets the same answer, and one that runs elsewhere is waited for.
+ * @throws UploadError `incomplete` with what is missing, `digest_mismatch`, `upload_gone`, `store_*`, …
+ */
+export async function completeUpload(deps: Deps, input: CompleteInput): Promise<CompleteOutcome> {
+  requireCheckable(input.digest);
+  const giveUpAt = deps.clock.now().getTime() + deps.settings.completeWaitMs;
+  let pollMs = firstPollMs;
+  for (;;) {
+    const upload = await findUpload(deps, input.principal, input.uploadId);
+    const outcome = await step(deps, upload, input);
+    if (outcome !== 'wait') return { kind: 'completed', upload: outcome };
+    if (deps.clock.now().getTime() + pollMs > giveUpAt) return { kind: 'pending', upload, retryAfterSeconds: 2 };
+    await deps.clock.sleep(pollMs);
+    pollMs = Math.min(pollMs * 2, slowestPollMs);
+  }
+}
+
+async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait'> {
+  switch (upload.state) {
+    case 'completed':
+      await requireSame(deps, upload, input);
+      return upload;
+    case 'creating':
+      return 'wait';
+    case 'completing':
+      return takeOver(deps, upload);
+    case 'open':
+      return claimAndFinish(deps, upload, input);
+    case 'aborting':
+    case 'aborted':
+    case 'deleted':
+      throw notOpen(upload);
+  }
+}
+
+async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait'> {
+  await requireSame(deps, upload, input);
+  const claimId = newId();
+  const claim = await deps.records.claimCompletion({
+    id: upload.id,
+    claimId,
+    leaseMs: deps.settings.leaseMs,
+    sizeBytes: input.sizeBytes,
+  });
+  switch (claim.kind) {
+    case 'claimed':
+      return finishCompletion(deps, claimOf(claim.upload, claimId), {
+        takenOver: false,
+        doubtful: claim.doubtful,
+        ...(input.digest === undefined ? {} : { digest: input.digest }),
+      });
+    case 'incomplete':
+      throw await incompleteError(deps, claim.upload);
+    case 'busy':
+    case 'not_open':
+      return 'wait';
+  }
+}
+
+/** Goes on with a completion whose owner died; while the owner lives there is only waiting. */
+async function takeOver(deps: Deps, upload: Upload): Promise<Upload | 'wait'> {
+  const claimId = newId();
+  const taken = await deps.records.takeClaim({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
+  if (taken === undefined) return 'wait';
+  if (taken.state !== 'completing') {
+    await deps.records.releaseClaim({ id: taken.id, claimId });
+    return 'wait';
+  }
+  return finishCompletion(deps, claimOf(taken, claimId), { takenOver: true, doubtful: true });
+}
+
+function requireCheckable(digest: Upload['digest']): void {
+  if (digest === undefined || isCombinable(digest.algorithm)) return;
+  throw new UploadError(
+    'invalid_request',
+    `The digest of the whole can be checked for ${combinableAlgorithms.join(' and ')} only.`,
+    { details: { field: 'digest', algorithms: combinableAlgorithms } },
+  );
+}
+
+/** What the client believes of the upload is what is on record. */
+async function requireSame(deps: Deps, upload: Upload, input: CompleteInput): Promise<void> {
+  if (input.sizeBytes !== undefined && upload.sizeBytes !== undefined && input.sizeBytes !== upload.sizeBytes) {
+    throw new UploadError('state_conflict', `The upload's size is ${upload.sizeBytes}, not ${input.sizeBytes}.`, {
+      details: { size: upload.sizeBytes },
+    });
+  }
+  if (input.parts === undefined) return;
+  const recorded = new Map((await partsOf(deps, upload.id)).map((part) => [part.partNumber, unquoted(part.etag)]));
+  const differing = input.parts.filter(({ partNumber, etag }) => recorded.get(partNumber) !== unquoted(etag));
+  const named = new Set(input.parts.map(({ partNumber }) => partNumber));
+  const unnamed = [...recorded.keys()].filter((partNumber) => !named.has(partNumber));
+  if (differing.length === 0 && unnamed.length === 0) return;
+  throw new UploadError('state_conflict', 'The parts named are not those on record; list them to see.', {
+    details: {
+      differing: differing.slice(0, listedMissing).map(({ partNumber }) => partNumber),
+      unnamed: unnamed.slice(0, listedMissing),
+    },
+  });
+}
+
+function unquoted(etag: string): string {
+  return etag.replace(/^"|"$/g, '');
+}
+
+async function incompleteError(deps: Deps, upload: Upload): Promise<UploadError> {
+  const missing = await missingParts(deps, upload, listedMissing);
+  return new UploadError(
+    'incomplete',
+    upload.sizeBytes === undefined && upload.receivedBytes === 0
+      ? 'Nothing is stored yet. To make an empty object say "size": 0.'
+      : 'Bytes are missing.',
+    { details: { missing: missing.map(({ sizeBytes, ...slot }) => ({ ...slot, size: sizeBytes })) } },
+  );
+}

@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto';
+import type { Deps } from './deps.ts';
+import { combinableAlgorithms, type DigestAlgorithm, isCombinable } from './digest.ts';
+import { UploadError } from './errors.ts';
+import { expandKeyTemplate } from './key-template.ts';
+import { type Layout, planLayout } from './layout.ts';
+import { placeOf, requireMetadata, requireSize } from './limits.ts';
+import type { NewUpload } from './ports.ts';
+import type { Principal } from './principal.ts';
+import { newId } from './random.ts';
+import { callStore, toUploadError } from './store-faults.ts';
+import type { Protocol, Upload } from './upload.ts';
+
+export interface CreateInput {
+  readonly principal: Principal;
+  readonly protocol: Protocol;
+  /** As the client names it, without its tenant's prefix; the key template names it where unset. */
+  readonly key?: string | undefined;
+  readonly bucket?: string | undefined;
+  readonly sizeBytes?: number | undefined;
+  readonly layout?: 'planned' | 'free' | undefined;
+  readonly partSizeBytes?: number | undefined;
+  readonly contentType?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** The digest of the whole; checked before the upload completes. */
+  readonly digest?: { readonly algorithm: DigestAlgorithm; readonly value: string } | undefined;
+  readonly ifNoneMatch?: boolean | undefined;
+  readonly expiresInSeconds?: number | undefined;
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** The name of the object's metadata entry that says which upload made it. */
+export const tokenMetadataName = 'partway-token';
+
+/**
+ * Opens an upload: row, multipart upload at the store, row. Under an idempotency key the same input gets the
+ * same upload again.
+ * @throws UploadError `invalid_request`, `forbidden`, `limit_exceeded`, `idempotency_conflict`, `busy`, `store_*`
+ */
+export async function createUpload(deps: Deps, input: CreateInput): Promise<Upload> {
+  const upload = plan(deps, input);
+  const inserted = await deps.records.insert(upload);
+  if (inserted.kind === 'existing') return existing(inserted, upload);
+  const { storeUploadId } = await openAtStore(deps, inserted.upload);
+  const opened = await deps.records.open({ id: upload.id, storeUploadId, keepsMs: storeKeepsMs(deps) });
+  if (opened === undefined) {
+    await abandon(deps, inserted.upload, storeUploadId);
+    throw new UploadError('store_unavailable', 'The store took too long to open the upload. Try again.', {
+      retryAfterSeconds: 2,
+    });
+  }
+  deps.events.emit({ type: 'upload_created', upload: opened });
+  return opened;
+}
+
+function plan(deps: Deps, input: CreateInput): NewUpload {
+  const { principal, protocol, sizeBytes, contentType, metadata = {}, digest, idempotencyKey } = input;
+  const { settings } = deps;
+  const id = newId();
+  const key =
+    input.key ??
+    expandKeyTemplate(settings.keyTemplate, {
+      tenant: principal.tenant,
+      now: deps.clock.now(),
+      id,
+      filename: metadata.filename,
+    });
+  const place = placeOf({ bucket: input.bucket, key }, principal, settings);
+  if (sizeBytes !== undefined) requireSize(sizeBytes, settings);
+  requireMetadata(metadata);
+  if (digest !== undefined) requireCombinable(digest.algorithm);
+  return {
+    id,
+    tenant: principal.tenant,
+    protocol,
+    ...place,
+    token: newId(),
+    sizeBytes,
+    layout: layoutOf(deps, input),
+    contentType,
+    metadata,
+    digest,
+    ifNoneMatch: input.ifNoneMatch ?? false,
+    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, requestHash: hashOf(input) },
+    lifetimeMs: Math.min(settings.uploadLifetimeMs, (input.expiresInSeconds ?? Number.POSITIVE_INFINITY) * 1000),
+    leaseMs: settings.leaseMs,
+  };
+}
+
+function layoutOf(deps: Deps, { layout = 'planned', sizeBytes, partSizeBytes }: CreateInput): Layout {
+  if (layout === 'planned') return planLayout({ sizeBytes, partSizeBytes }, deps.store.limits);
+  if (partSizeBytes !== undefined) {
+    throw new UploadError(
+      'invalid_request',
+      'partSize goes with the planned layout: in the free one each part has its own.',
+      {
+        details: { field: 'partSize' },
+      },
+    );
+  }
+  if (sizeBytes !== undefined) planLayout({ sizeBytes }, deps.store.limits);
+  return { kind: 'free' };
+}
+
+function requireCombinable(algorithm: DigestAlgorithm): void {
+  if (isCombinable(algorithm)) return;
+  throw new UploadError(
+    'invalid_request',
+    `The digest of the whole can be checked for ${combinableAlgorithms.join(' and ')} only, without reading the object again.`,
+    { details: { field: 'digest', algorithms: combinableAlgorithms } },
+  );
+}
+
+function hashOf({ principal: _, idempotencyKey: __, ...request }: CreateInput): string {
+  const canonical = JSON.stringify(request, (_name, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+  return createHash('sha256').update(canonical).digest('hex');
+}
+
+function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpload): Upload {
+  if (found.requestHash !== wanted.idempotency?.requestHash) {
+    throw new UploadError('idempotency_conflict', 'This Idempotency-Key was used for another request.');
+  }
+  if (found.upload.state === 'creating') {
+    throw new UploadError('busy', 'The first request with this Idempotency-Key is still under way. Try again.', {
+      retryAfterSeconds: 1,
+    });
+  }
+  return found.upload;
+}
+
+async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId: string }> {
+  try {
+    return await callStore(deps, 'createMultipartUpload', upload.id, () =>
+      deps.store.createMultipartUpload({
+        bucket: upload.bucket,
+        key: upload.storeKey,
+        contentType: upload.contentType,
+        metadata: { ...upload.metadata, [tokenMetadataName]: upload.token },
+      }),
+    );
+  } catch (error) {
+    // What an unanswered call may have left has no parts and costs nothing; it can't be told from another
+    // application's, so it is not looked for.
+    await deps.records.closeUncreated(upload.id);
+    throw toUploadError(error);
+  }
+}
+
+function storeKeepsMs(deps: Deps): number | undefined {
+  return deps.settings.storeKeepsMs ?? deps.store.keepsUnfinishedMs();
+}
+
+/** The reaper closed the row while the store was slow: the multipart upload is ours and nobody else knows it. */
+async function abandon(deps: Deps, upload: Upload, storeUploadId: string): Promise<void> {
+  await callStore(deps, 'abortMultipartUpload', upload.id, () =>
+    deps.store.abortMultipartUpload({ bucket: upload.bucket, key: upload.storeKey, storeUploadId }),
+  ).catch(() => undefined);
+}

@@ -1,0 +1,33 @@
+import type { LiveAttempts } from './live-attempts.ts';
+import type { Clock, Events, ObjectStore, UploadRecords } from './ports.ts';
+
+export interface CoreSettings {
+  readonly defaultBucket: string;
+  /** All buckets that may be named, the default one among them. */
+  readonly buckets: ReadonlySet<string>;
+  readonly keyTemplate: string;
+  /** Keys under it are the gateway's own. */
+  readonly stagingPrefix: string;
+  readonly maxSizeBytes: number;
+  readonly uploadLifetimeMs: number;
+  /** How long the store keeps an unfinished upload, as configured; the store's own word counts where this is unset. */
+  readonly storeKeepsMs: number | undefined;
+  /** How long an ended upload's row stays. */
+  readonly retentionMs: number;
+  /** A client that sends nothing for so long has stalled. Shorter than any store's own idle limit. */
+  readonly bodyIdleMs: number;
+  /** The lease of an attempt at a part, of a creation, and of a claim. Renewed while the work goes on. */
+  readonly leaseMs: number;
+  /** How long a second complete waits for the first. */
+  readonly completeWaitMs: number;
+}
+
+/** What every verb of the core works with. */
+export interface Deps {
+  readonly records: UploadRecords;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly settings: CoreSettings;
+  readonly attempts: LiveAttempts;
+}

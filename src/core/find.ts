@@ -1,0 +1,58 @@
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { mayUse, type Principal } from './principal.ts';
+import type { AbortReason, Upload } from './upload.ts';
+
+/**
+ * The upload, if it is this principal's to see. Another tenant's is not found, like one that never was.
+ * @throws UploadError `upload_not_found`
+ */
+export async function findUpload(deps: Pick<Deps, 'records'>, principal: Principal, id: string): Promise<Upload> {
+  const upload = await deps.records.find(principal.tenant, id);
+  if (upload === undefined || !mayUse(principal, upload)) {
+    throw new UploadError('upload_not_found', 'There is no such upload.');
+  }
+  return upload;
+}
+
+/** An upload that is `open` and so has its multipart upload at the store. */
+export type OpenUpload = Upload & { readonly storeUploadId: string };
+
+/** @throws UploadError `upload_gone`, `state_conflict`, `busy` */
+export function requireOpen(upload: Upload): OpenUpload {
+  const { state, storeUploadId } = upload;
+  if (state === 'open' && storeUploadId !== undefined) return { ...upload, storeUploadId };
+  throw notOpen(upload);
+}
+
+/** Why an upload that is not `open` takes nothing. */
+export function notOpen(upload: Upload): UploadError {
+  switch (upload.state) {
+    case 'aborting':
+    case 'aborted':
+    case 'deleted':
+      return goneError(upload.reason);
+    case 'completed':
+      return new UploadError('state_conflict', 'The upload is completed.', { details: { state: upload.state } });
+    case 'creating':
+    case 'completing':
+    case 'open':
+      return new UploadError('busy', `The upload is ${upload.state}. Try again.`, {
+        details: { state: upload.state },
+        retryAfterSeconds: 1,
+      });
+  }
+}
+
+const goneMessages: Readonly<Record<AbortReason, string>> = {
+  requested: 'The upload was aborted.',
+  superseded: 'The upload was superseded by a newer one.',
+  expired: 'The upload expired. Start a new one.',
+  lost: 'The store has dropped this upload. Start a new one.',
+  not_created: 'The upload could not be created. Start a new one.',
+};
+
+export function goneError(reason: AbortReason | undefined): UploadError {
+  const known = reason ?? 'requested';
+  return new UploadError('upload_gone', goneMessages[known], { details: { reason: known } });
+}

@@ -1,0 +1,242 @@
+import { type Claim, underClaim } from './claim.ts';
+import { tokenMetadataName } from './create.ts';
+import type { Deps } from './deps.ts';
+import { combineCrcs, isCombinable } from './digest.ts';
+import { UploadError } from './errors.ts';
+import { goneError } from './find.ts';
+import { partsOf } from './parts-of.ts';
+import { type StoredPart, StoreError } from './ports.ts';
+import { callStore, toUploadError } from './store-faults.ts';
+import type { Part, Upload } from './upload.ts';
+
+/** How often Complete is tried before the claim is left to the reaper. */
+const attempts = 3;
+const pauseMs = 500;
+
+/**
+ * Brings a claimed upload to its end: `completed` when the store has said so, `open` again when the store or a
+ * check refused, `lost` when the store has neither the upload nor an object of ours. Where the store does not
+ * tell, the upload stays `completing` for the next caller or the reaper: nothing is ever aborted or deleted
+ * after a Complete whose outcome is unknown.
+ * @param input.takenOver an earlier owner of the claim may have called Complete already
+ * @param input.doubtful the store's list is compared with the records first
+ * @throws UploadError
+ */
+export async function finishCompletion(
+  deps: Deps,
+  claim: Claim,
+  input: { readonly takenOver: boolean; readonly doubtful: boolean; readonly digest?: Upload['digest'] },
+): Promise<Upload> {
+  return underClaim(deps, claim, async () => {
+    if (input.takenOver) {
+      const etag = await provenEtag(deps, claim);
+      if (etag !== undefined) return finish(deps, claim, etag);
+    }
+    const parts = await partsOf(deps, claim.upload.id);
+    await requireSizes(deps, claim, parts);
+    await requireDigest(deps, claim, parts, input.digest ?? claim.upload.digest);
+    if (input.takenOver || input.doubtful) {
+      const stored = await listAtStore(deps, claim);
+      if (stored === undefined) return loseUnlessCompleted(deps, claim);
+      await requireEqual(deps, claim, parts, stored);
+    }
+    return completeAtStore(deps, claim, parts);
+  });
+}
+
+type ListedPart = Pick<Part, 'partNumber' | 'etag'>;
+
+async function completeAtStore(deps: Deps, claim: Claim, recorded: readonly Part[]): Promise<Upload> {
+  const { upload } = claim;
+  const parts = recorded.length > 0 ? recorded : await putEmptyPart(deps, claim);
+  if (parts === undefined) return loseUnlessCompleted(deps, claim);
+  for (let attempt = 1; ; attempt++) {
+    let failure: StoreError | undefined;
+    try {
+      const { etag } = await callStore(deps, 'completeMultipartUpload', upload.id, () =>
+        deps.store.completeMultipartUpload({ ...addressOf(claim), parts, ifNoneMatch: upload.ifNoneMatch }),
+      );
+      if (etag !== '') return await finish(deps, claim, etag);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      failure = error;
+    }
+    const proven = await provenEtag(deps, claim);
+    if (proven !== undefined) return finish(deps, claim, proven);
+    if (failure?.kind === 'precondition_failed') return refuse(deps, claim, toUploadError(failure));
+    const listed = await listAtStore(deps, claim);
+    if (listed === undefined) return loseUnlessCompleted(deps, claim);
+    if (failure?.kind === 'invalid_part' || failure?.kind === 'part_too_small') {
+      await requireEqual(deps, claim, recorded, listed);
+      return refuse(deps, claim, toUploadError(failure));
+    }
+    if (failure?.kind === 'refused' || failure?.kind === 'full') return refuse(deps, claim, toUploadError(failure));
+    if (attempt === attempts) {
+      throw failure === undefined
+        ? new UploadError('store_unavailable', 'The store has not confirmed the object yet.', { retryAfterSeconds: 2 })
+        : toUploadError(failure);
+    }
+    await deps.clock.sleep(pauseMs * attempt);
+  }
+}
+
+function addressOf({ upload }: Claim) {
+  return { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+}
+
+/** The object's ETag if our token and size prove that this very upload made it. An object at the key proves nothing. */
+async function provenEtag(deps: Deps, { upload }: Claim): Promise<string | undefined> {
+  try {
+    const facts = await callStore(deps, 'headObject', upload.id, () =>
+      deps.store.headObject({ bucket: upload.bucket, key: upload.storeKey }),
+    );
+    const ours = facts?.metadata[tokenMetadataName] === upload.token && facts.sizeBytes === upload.sizeBytes;
+    return ours ? facts.etag : undefined;
+  } catch (error) {
+    throw toUploadError(error);
+  }
+}
+
+/** The store's list, or `undefined` when it does not know the upload. */
+async function listAtStore(deps: Deps, claim: Claim): Promise<StoredPart[] | undefined> {
+  try {
+    return await callStore(deps, 'listParts', claim.upload.id, () =>
+      Array.fromAsync(deps.store.listParts(addressOf(claim))),
+    );
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === 'no_such_upload') return undefined;
+    throw toUploadError(error);
+  }
+}
+
+async function finish(deps: Deps, claim: Claim, etag: string): Promise<Upload> {
+  const completed = await deps.records.finishCompletion({
+    id: claim.upload.id,
+    claimId: claim.claimId,
+    etag,
+    retentionMs: deps.settings.retentionMs,
+  });
+  if (completed !== undefined) {
+    deps.events.emit({ type: 'upload_completed', upload: completed });
+    return completed;
+  }
+  const now = await deps.records.find(claim.upload.tenant, claim.upload.id);
+  if (now?.state === 'completed') return now;
+  throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
+}
+
+async function refuse(deps: Deps, claim: Claim, error: unknown): Promise<never> {
+  await deps.records.reopen({ id: claim.upload.id, claimId: claim.claimId });
+  throw error;
+}
+
+/**
+ * The store knows the upload no longer. It may have become an object between our HEAD and our ListParts, so the
+ * object is looked for again before the upload ends as lost.
+ */
+async function loseUnlessCompleted(deps: Deps, claim: Claim): Promise<Upload> {
+  for (let look = 1; look <= 2; look++) {
+    const etag = await provenEtag(deps, claim);
+    if (etag !== undefined) return finish(deps, claim, etag);
+    await deps.clock.sleep(pauseMs);
+  }
+  const lost = await deps.records.finishAbort({
+    id: claim.upload.id,
+    claimId: claim.claimId,
+    retentionMs: deps.settings.retentionMs,
+    reason: 'lost',
+  });
+  if (lost !== undefined) deps.events.emit({ type: 'upload_aborted', upload: lost });
+  throw goneError('lost');
+}
+
+async function requireSizes(deps: Deps, claim: Claim, parts: readonly Part[]): Promise<void> {
+  const { minPartSizeBytes } = deps.store.limits;
+  const small = parts.slice(0, -1).filter(({ sizeBytes }) => sizeBytes < minPartSizeBytes);
+  if (small.length === 0) return;
+  await refuse(
+    deps,
+    claim,
+    new UploadError('part_size_mismatch', `Only the last part may have fewer than ${minPartSizeBytes} bytes.`, {
+      details: { minPartSize: minPartSizeBytes, partNumbers: small.slice(0, 1000).map(({ partNumber }) => partNumber) },
+    }),
+  );
+}
+
+async function requireDigest(
+  deps: Deps,
+  claim: Claim,
+  parts: readonly Part[],
+  digest: Upload['digest'],
+): Promise<void> {
+  if (digest === undefined || !isCombinable(digest.algorithm)) return;
+  const { algorithm } = digest;
+  const pieces = parts.flatMap(({ digests, sizeBytes }) => {
+    const crc = digests[algorithm];
+    return crc === undefined ? [] : [{ crc, sizeBytes }];
+  });
+  if (pieces.length < parts.length) {
+    await refuse(
+      deps,
+      claim,
+      new UploadError(
+        'invalid_request',
+        `The ${algorithm} of the whole can't be checked: some parts were stored without one. Declare the digest when the upload is created.`,
+        { details: { field: 'digest' } },
+      ),
+    );
+  }
+  const value = combineCrcs(algorithm, pieces);
+  if (value === digest.value) return;
+  await refuse(
+    deps,
+    claim,
+    new UploadError('digest_mismatch', `The ${algorithm} of the whole is ${value}, not ${digest.value}.`, {
+      details: { algorithm, expected: digest.value, actual: value },
+    }),
+  );
+}
+
+/** Parts that the store does not hold as recorded are taken out of the record, and the client told to send them. */
+async function requireEqual(
+  deps: Deps,
+  claim: Claim,
+  parts: readonly Part[],
+  stored: readonly StoredPart[],
+): Promise<void> {
+  const byNumber = new Map(stored.map((part) => [part.partNumber, part]));
+  const wrong = parts.filter(({ partNumber, etag, sizeBytes }) => {
+    const found = byNumber.get(partNumber);
+    return found === undefined || found.etag !== etag || found.sizeBytes !== sizeBytes;
+  });
+  if (wrong.length === 0) return;
+  for (const { partNumber } of wrong) deps.events.emit({ type: 'part_differs', uploadId: claim.upload.id, partNumber });
+  await deps.records.forgetParts(
+    claim.upload.id,
+    wrong.map(({ partNumber }) => partNumber),
+  );
+  await refuse(
+    deps,
+    claim,
+    new UploadError('incomplete', 'The store does not hold these parts as they were recorded. Send them again.', {
+      details: {
+        missing: wrong
+          .slice(0, 1000)
+          .map(({ partNumber, offset, sizeBytes }) => ({ partNumber, offset, size: sizeBytes })),
+      },
+    }),
+  );
+}
+
+/** S3 completes no upload without a part: an empty object is one empty part. `undefined`: the upload is not there. */
+async function putEmptyPart(deps: Deps, claim: Claim): Promise<readonly ListedPart[] | undefined> {
+  try {
+    const { etag } = await callStore(deps, 'uploadPart', claim.upload.id, () =>
+      deps.store.uploadPart({ ...addressOf(claim), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 }),
+    );
+    return [{ partNumber: 1, etag }];
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === 'no_such_upload') return undefined;
+    throw toUploadError(error);
+  }
+}

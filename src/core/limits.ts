@@ -1,0 +1,84 @@
+import type { CoreSettings } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { mayUse, type Principal } from './principal.ts';
+
+/** Amazon S3 User Guide, "Object key naming guidelines": 1,024 bytes of UTF-8. */
+const maxKeyBytes = 1024;
+
+/**
+ * Where an object goes: bucket, key as the client names it, and key at the store.
+ * @throws UploadError `invalid_request`, `forbidden`
+ */
+export function placeOf(
+  input: { readonly bucket: string | undefined; readonly key: string },
+  principal: Principal,
+  settings: CoreSettings,
+): { bucket: string; key: string; storeKey: string } {
+  const bucket = input.bucket ?? principal.bucket ?? settings.defaultBucket;
+  const place = { bucket, key: input.key, storeKey: principal.tenantKeyPrefix + input.key };
+  const fault = faultOfKey(place.storeKey, settings.stagingPrefix);
+  if (fault !== undefined || input.key === '') {
+    throw new UploadError('invalid_request', `key ${fault ?? 'must not be empty'}.`, { details: { field: 'key' } });
+  }
+  if (!settings.buckets.has(bucket)) {
+    throw new UploadError('forbidden', 'This bucket is not one that the gateway may use.', {
+      details: { field: 'bucket' },
+    });
+  }
+  if (!mayUse(principal, place)) {
+    throw new UploadError('forbidden', 'This key may not write there.', {
+      details: { ...(principal.bucket ? { bucket: principal.bucket } : {}), keyPrefix: principal.keyPrefix },
+    });
+  }
+  return place;
+}
+
+/** What is wrong with a key, as the end of a sentence that begins with "key". */
+function faultOfKey(key: string, stagingPrefix: string): string | undefined {
+  if (Buffer.byteLength(key) > maxKeyBytes) return `must not be longer than ${maxKeyBytes} bytes in UTF-8`;
+  if (!key.isWellFormed()) return 'must be well-formed Unicode';
+  if (/\p{Cc}/u.test(key)) return 'must not contain control characters';
+  const segments = key.split('/');
+  if (segments.some((segment) => segment === '.' || segment === '..')) return 'must not contain . or .. as a segment';
+  if (segments.includes('')) return 'must not begin or end with / nor contain //';
+  if (key.startsWith(stagingPrefix)) return `must not begin with ${stagingPrefix}, which is the gateway's own`;
+  return undefined;
+}
+
+/** @throws UploadError `limit_exceeded` */
+export function requireSize(sizeBytes: number, settings: CoreSettings): void {
+  if (sizeBytes <= settings.maxSizeBytes) return;
+  throw new UploadError('limit_exceeded', `Uploads may have ${settings.maxSizeBytes} bytes at most.`, {
+    details: { maxSize: settings.maxSizeBytes },
+  });
+}
+
+const maxMetadataBytes = 2048;
+
+/**
+ * S3 allows 2 KB of user metadata, names and values together; names become header names.
+ * @throws UploadError `invalid_request`
+ */
+export function requireMetadata(metadata: Readonly<Record<string, string>>): void {
+  let sizeBytes = 0;
+  for (const [name, value] of Object.entries(metadata)) {
+    sizeBytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+    if (!/^[A-Za-z0-9_-]{1,128}$/.test(name) || name.toLowerCase().startsWith('partway-')) {
+      throw new UploadError(
+        'invalid_request',
+        'Names in metadata are made of letters, digits, - and _, and do not begin with partway-.',
+        { details: { field: 'metadata' } },
+      );
+    }
+    if (/\p{Cc}/u.test(value) || !value.isWellFormed()) {
+      throw new UploadError('invalid_request', 'Values in metadata must not contain control characters.', {
+        details: { field: 'metadata' },
+      });
+    }
+  }
+  if (sizeBytes > maxMetadataBytes) {
+    throw new UploadError('invalid_request', `metadata may have ${maxMetadataBytes} bytes at most.`, {
+      details: { field: 'metadata', maxBytes: maxMetadataBytes },
+    });
+  }
+}

@@ -1,0 +1,80 @@
+import type { Deps } from './deps.ts';
+import { findUpload } from './find.ts';
+import { partCountOf, rangeOf } from './layout.ts';
+import type { Principal } from './principal.ts';
+import type { Part, Upload } from './upload.ts';
+
+/** Bytes of a slot that are not durable. In the free layout only the number is known. */
+export interface MissingPart {
+  readonly partNumber: number;
+  readonly offset?: number | undefined;
+  readonly sizeBytes?: number | undefined;
+}
+
+export interface PartPage {
+  readonly upload: Upload;
+  readonly parts: readonly Part[];
+  readonly missing: readonly MissingPart[];
+  /** The last part number that this page covers, where there are more. */
+  readonly nextAfter: number | undefined;
+}
+
+/**
+ * What is stored and what is missing, slot by slot, from the records alone.
+ * @param page.limit how many slots the page covers, stored and missing together
+ */
+export async function listParts(
+  deps: Pick<Deps, 'records'>,
+  input: { readonly principal: Principal; readonly uploadId: string },
+  page: { readonly after: number; readonly limit: number },
+): Promise<PartPage> {
+  const upload = await findUpload(deps, input.principal, input.uploadId);
+  const found = await deps.records.listParts(upload.id, { after: page.after, limit: page.limit + 1 });
+  const lastKnown = lastSlot(upload) ?? found.at(-1)?.partNumber ?? page.after;
+  const pageEnd = Math.min(page.after + page.limit, lastKnown);
+  const parts = found.filter(({ partNumber }) => partNumber <= pageEnd);
+  return {
+    upload,
+    parts,
+    missing: missingBetween(upload, parts, { after: page.after, last: pageEnd }),
+    nextAfter: pageEnd < lastKnown ? pageEnd : undefined,
+  };
+}
+
+/** The first slots that have no durable part. */
+export async function missingParts(
+  deps: Pick<Deps, 'records'>,
+  upload: Upload,
+  limit: number,
+): Promise<readonly MissingPart[]> {
+  const missing: MissingPart[] = [];
+  let after = upload.contiguousParts;
+  for (;;) {
+    const found = await deps.records.listParts(upload.id, { after, limit: 1000 });
+    const last = found.length < 1000 ? (lastSlot(upload) ?? found.at(-1)?.partNumber ?? after) : after + 1000;
+    missing.push(...missingBetween(upload, found, { after, last: Math.min(last, after + limit) }));
+    if (missing.length >= limit || found.length < 1000) return missing.slice(0, limit);
+    after = last;
+  }
+}
+
+/** The last part number, where the layout tells it. */
+function lastSlot({ layout, sizeBytes }: Upload): number | undefined {
+  return layout.kind === 'free' || sizeBytes === undefined ? undefined : partCountOf(layout, sizeBytes);
+}
+
+function missingBetween(
+  upload: Upload,
+  parts: readonly Part[],
+  { after, last }: { after: number; last: number },
+): MissingPart[] {
+  if (upload.sizeBytes === 0) return [];
+  const stored = new Set(parts.map(({ partNumber }) => partNumber));
+  const missing: MissingPart[] = [];
+  for (let partNumber = after + 1; partNumber <= last; partNumber++) {
+    if (stored.has(partNumber)) continue;
+    const slot = upload.layout.kind === 'planned' ? rangeOf(upload.layout, partNumber, upload.sizeBytes) : undefined;
+    missing.push(slot ?? { partNumber });
+  }
+  return missing;
+}

@@ -1,0 +1,85 @@
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
+import { rangeOf } from './layout.ts';
+import { loseUpload } from './lose.ts';
+import { type StoredPart, StoreError } from './ports.ts';
+import type { Principal } from './principal.ts';
+import { callStore, toUploadError } from './store-faults.ts';
+import type { Part, Upload } from './upload.ts';
+
+export interface ReportedPart {
+  readonly partNumber: number;
+  /** With or without quotes. */
+  readonly etag: string;
+  readonly sizeBytes?: number | undefined;
+}
+
+/**
+ * Puts parts on record that went straight to the store, as far as the store's own list agrees; it is asked once.
+ * @throws UploadError `incomplete` with those that it does not show so; the others are on record then
+ */
+export async function reportParts(
+  deps: Deps,
+  input: { readonly principal: Principal; readonly uploadId: string; readonly parts: readonly ReportedPart[] },
+): Promise<Upload> {
+  const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
+  const listed = new Map((await listAtStore(deps, upload)).map((part) => [part.partNumber, part]));
+  const agreed: Part[] = [];
+  const missing: ReportedPart[] = [];
+  let fixesSizeBytes: number | undefined;
+  for (const reported of input.parts) {
+    const stored = listed.get(reported.partNumber);
+    const place = stored && agrees(stored, reported) ? placeOf(upload, stored, input.parts) : undefined;
+    if (stored === undefined || place === undefined) {
+      missing.push(reported);
+      continue;
+    }
+    agreed.push({ ...stored, offset: place.offset, digests: {} });
+    fixesSizeBytes ??= place.endsUploadAt;
+  }
+  const updated = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
+  if (updated === undefined) throw notOpen(await findUpload(deps, input.principal, input.uploadId));
+  if (missing.length === 0) return updated;
+  throw new UploadError('incomplete', 'The store does not show these parts as reported. Send them again.', {
+    details: { missing: missing.slice(0, 1000).map(({ partNumber }) => missingSlot(upload, partNumber)) },
+  });
+}
+
+async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]> {
+  try {
+    return await callStore(deps, 'listParts', upload.id, () =>
+      Array.fromAsync(
+        deps.store.listParts({ bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId }),
+      ),
+    );
+  } catch (error) {
+    if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
+    throw toUploadError(error);
+  }
+}
+
+function agrees(stored: StoredPart, reported: ReportedPart): boolean {
+  const sameEtag = stored.etag.replaceAll('"', '') === reported.etag.replaceAll('"', '');
+  return sameEtag && (reported.sizeBytes === undefined || reported.sizeBytes === stored.sizeBytes);
+}
+
+/** Where the stored part belongs; `undefined` when its size is not its slot's. */
+function placeOf(
+  upload: OpenUpload,
+  stored: StoredPart,
+  reported: readonly ReportedPart[],
+): { offset: number | undefined; endsUploadAt?: number } | undefined {
+  if (upload.layout.kind === 'free') return { offset: undefined };
+  const slot = rangeOf(upload.layout, stored.partNumber, upload.sizeBytes);
+  if (slot === undefined) return undefined;
+  if (slot.sizeBytes === stored.sizeBytes) return { offset: slot.offset };
+  const isLast = reported.every(({ partNumber }) => partNumber <= stored.partNumber);
+  const mayBeLast = upload.sizeBytes === undefined && stored.sizeBytes < slot.sizeBytes && isLast;
+  return mayBeLast ? { offset: slot.offset, endsUploadAt: slot.offset + stored.sizeBytes } : undefined;
+}
+
+function missingSlot(upload: OpenUpload, partNumber: number): Record<string, unknown> {
+  const slot = upload.layout.kind === 'planned' ? rangeOf(upload.layout, partNumber, upload.sizeBytes) : undefined;
+  return slot === undefined ? { partNumber } : { partNumber, offset: slot.offset, size: slot.sizeBytes };
+}

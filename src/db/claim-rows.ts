@@ -1,0 +1,200 @@
+import { and, eq, isNotNull, sql } from 'drizzle-orm';
+import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
+import type { Connection, Db } from './connection.ts';
+import { isUniqueViolation } from './errors.ts';
+import { lockUpload } from './part-rows.ts';
+import { toUpload } from './rows.ts';
+import { parts, uploads } from './schema.ts';
+import { fromNow } from './time.ts';
+
+type UploadRow = typeof uploads.$inferSelect;
+
+/** Who may complete or abort an upload, and how that ends. Each change is a compare-and-set on the claim. */
+export function claimRows(
+  connection: Connection,
+): Pick<
+  UploadRecords,
+  | 'claimCompletion'
+  | 'claimAbort'
+  | 'takeClaim'
+  | 'renewClaim'
+  | 'releaseClaim'
+  | 'finishCompletion'
+  | 'reopen'
+  | 'finishAbort'
+> {
+  /** Writes `changes` if the row is in one of these states under this claim. */
+  const change = (
+    input: { readonly id: string; readonly claimId: string },
+    changes: Partial<Record<keyof UploadRow, unknown>>,
+    condition = sql`true`,
+  ) =>
+    connection.run(async (db) => {
+      const [row] = await db
+        .update(uploads)
+        .set({ updatedAt: sql`now()`, ...(changes as object) })
+        .where(and(eq(uploads.id, input.id), eq(uploads.claimId, input.claimId), condition))
+        .returning();
+      return row && toUpload(row);
+    });
+  const unclaimed = { claimId: null, claimUntil: null } as const;
+
+  return {
+    claimCompletion: async ({ id, claimId, leaseMs, sizeBytes }) => {
+      try {
+        return await connection.transaction((tx) => claimCompletion(tx, { id, claimId, leaseMs, sizeBytes }));
+      } catch (error) {
+        if (!(error instanceof OtherCompleting)) throw error;
+        return { kind: 'busy', upload: toUpload(error.row) };
+      }
+    },
+
+    claimAbort: ({ id, claimId, leaseMs, reason }) =>
+      connection.transaction(async (tx) => {
+        const row = await lockUpload(tx, id);
+        if (row === undefined) return { kind: 'not_open', upload: undefined };
+        if (row.state !== 'open' && row.state !== 'aborting') return { kind: 'not_open', upload: toUpload(row) };
+        if (row.state === 'aborting' && !(await ranOut(tx, id))) return { kind: 'busy', upload: toUpload(row) };
+        await endAttempts(tx, id);
+        const [claimed] = await tx
+          .update(uploads)
+          .set({
+            state: 'aborting',
+            reason: row.state === 'aborting' ? row.reason : reason,
+            claimId,
+            claimUntil: fromNow(leaseMs),
+            updatedAt: sql`now()`,
+          })
+          .where(eq(uploads.id, id))
+          .returning();
+        return { kind: 'claimed', upload: claimed && toUpload(claimed) };
+      }),
+
+    takeClaim: ({ id, claimId, leaseMs }) =>
+      connection.run(async (db) => {
+        const [row] = await db
+          .update(uploads)
+          .set({ claimId, claimUntil: fromNow(leaseMs) })
+          .where(
+            and(
+              eq(uploads.id, id),
+              sql`${uploads.state} in ('completing', 'aborting')`,
+              sql`coalesce(${uploads.claimUntil}, now()) <= now()`,
+            ),
+          )
+          .returning();
+        return row && toUpload(row);
+      }),
+
+    renewClaim: async ({ leaseMs, ...claim }) => {
+      const renewed = await change(claim, { claimUntil: fromNow(leaseMs) });
+      return renewed !== undefined;
+    },
+
+    releaseClaim: async (claim) => {
+      await change(claim, { claimUntil: sql`now()` });
+    },
+
+    finishCompletion: ({ etag, retentionMs, ...claim }) =>
+      change(
+        claim,
+        { state: 'completed', etag, completedAt: sql`now()`, expiresAt: fromNow(retentionMs), ...unclaimed },
+        eq(uploads.state, 'completing'),
+      ),
+
+    reopen: (claim) => change(claim, { state: 'open', ...unclaimed }, eq(uploads.state, 'completing')),
+
+    finishAbort: ({ retentionMs, reason, ...claim }) =>
+      change(
+        claim,
+        {
+          state: 'aborted',
+          expiresAt: fromNow(retentionMs),
+          ...(reason === undefined ? {} : { reason }),
+          ...unclaimed,
+        },
+        sql`${uploads.state} in ('aborting', 'completing')`,
+      ),
+  };
+}
+
+/** The unique index found another upload to the same key in `completing`. Carries out of the transaction. */
+class OtherCompleting extends Error {
+  readonly row: UploadRow;
+  constructor(row: UploadRow) {
+    super('another upload to this key is completing');
+    this.row = row;
+  }
+}
+
+async function claimCompletion(
+  tx: Db,
+  input: { id: string; claimId: string; leaseMs: number; sizeBytes: number | undefined },
+): Promise<CompletionClaim> {
+  const row = await lockUpload(tx, input.id);
+  if (row === undefined) throw new Error('records: the upload to claim is gone');
+  const upload = toUpload(row);
+  if (row.state !== 'open') return { kind: 'not_open', upload };
+  const size = await coveredSize(tx, row, input.sizeBytes);
+  if (size === undefined) return { kind: 'incomplete', upload };
+  if (await isConfirming(tx, input.id)) return { kind: 'busy', upload };
+  await endAttempts(tx, input.id);
+  const doubtful = row.signed || (await hasDoubtfulPart(tx, input.id));
+  const claimed = await tx
+    .update(uploads)
+    .set({
+      state: 'completing',
+      size,
+      claimId: input.claimId,
+      claimUntil: fromNow(input.leaseMs),
+      updatedAt: sql`now()`,
+    })
+    .where(eq(uploads.id, input.id))
+    .returning()
+    .catch((error: unknown) => {
+      throw isUniqueViolation(error, 'uploads_one_completing') ? new OtherCompleting(row) : error;
+    });
+  return { kind: 'claimed', upload: claimed[0] === undefined ? upload : toUpload(claimed[0]), doubtful };
+}
+
+/** The size of the whole if every byte of it is durable. */
+async function coveredSize(tx: Db, row: UploadRow, expected: number | undefined): Promise<number | undefined> {
+  const size = row.size ?? expected ?? (row.contiguousParts > 0 ? row.receivedBytes : undefined);
+  if (size === undefined || (expected !== undefined && expected !== size)) return undefined;
+  if (row.offset !== size || row.receivedBytes !== size) return undefined;
+  const [{ count } = { count: 0 }] = await tx
+    .select({ count: sql<number>`count(*)::integer` })
+    .from(parts)
+    .where(and(eq(parts.uploadId, row.id), isNotNull(parts.etag)));
+  return count === row.contiguousParts ? size : undefined;
+}
+
+async function isConfirming(tx: Db, uploadId: string): Promise<boolean> {
+  const { rowCount } = await tx.execute(sql`
+    select 1 from parts where upload_id = ${uploadId} and attempt_phase = 'confirming' and attempt_until > now() limit 1`);
+  return (rowCount ?? 0) > 0;
+}
+
+/** Displaces what is still receiving; what was being confirmed when its process died stays doubtful. */
+async function endAttempts(tx: Db, uploadId: string): Promise<void> {
+  await tx.execute(sql`
+    update parts set doubtful = doubtful or attempt_phase = 'confirming',
+                     attempt_id = null, attempt_phase = null, attempt_until = null
+      where upload_id = ${uploadId} and attempt_id is not null`);
+}
+
+async function hasDoubtfulPart(tx: Db, uploadId: string): Promise<boolean> {
+  const [doubtful] = await tx
+    .select({ partNumber: parts.partNumber })
+    .from(parts)
+    .where(and(eq(parts.uploadId, uploadId), eq(parts.doubtful, true)))
+    .limit(1);
+  return doubtful !== undefined;
+}
+
+async function ranOut(tx: Db, id: string): Promise<boolean> {
+  const { rowCount } = await tx.execute(
+    sql`select 1 from uploads where id = ${id} and coalesce(claim_until, now()) <= now()`,
+  );
+  return (rowCount ?? 0) > 0;
+}

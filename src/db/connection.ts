@@ -1,0 +1,61 @@
+import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import pg from 'pg';
+import { toRecordsError } from './errors.ts';
+
+export type Db = NodePgDatabase;
+
+/** A pool of connections to the records, with bounds on every wait. */
+export class Connection {
+  readonly pool: pg.Pool;
+  readonly #db: Db;
+
+  constructor(options: { readonly url: string; readonly onIdleError: (error: Error) => void }) {
+    this.pool = new pg.Pool({
+      connectionString: options.url,
+      max: 20,
+      connectionTimeoutMillis: 5_000,
+      idleTimeoutMillis: 60_000,
+      statement_timeout: 15_000,
+      // A server that no longer answers at all is noticed here, after its own timeout had its chance.
+      query_timeout: 20_000,
+      idle_in_transaction_session_timeout: 30_000,
+      keepAlive: true,
+      application_name: 'partway',
+    });
+    // Without a listener a connection that breaks while idle ends the process.
+    this.pool.on('error', options.onIdleError);
+    this.#db = drizzle({ client: this.pool });
+  }
+
+  /** One statement or a few independent ones. */
+  async run<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.#db);
+    } catch (error) {
+      throw toRecordsError(error);
+    }
+  }
+
+  /**
+   * One transaction, READ COMMITTED: each statement sees what was committed when it began, so what follows
+   * a lock is judged afresh. A failure closes the connection, which rolls back even if the server hangs.
+   */
+  async transaction<T>(work: (tx: Db) => Promise<T>): Promise<T> {
+    let client: pg.PoolClient | undefined;
+    try {
+      client = await this.pool.connect();
+      await client.query('BEGIN');
+      const result = await work(drizzle({ client }));
+      await client.query('COMMIT');
+      client.release();
+      return result;
+    } catch (error) {
+      client?.release(true);
+      throw toRecordsError(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.pool.end();
+  }
+}

@@ -1,0 +1,168 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { type Cluster, clusterIn, ensureCluster, readPassword, removeDrafts, superuser } from './embedded/cluster.ts';
+import { EmbeddedPostgresError } from './embedded/embedded-postgres-error.ts';
+import { takeOwnership } from './embedded/ownership.ts';
+import { findPostmaster, lastWords, startPostmaster, stopPostmaster } from './embedded/postmaster.ts';
+import { findPostgresPrograms, type PostgresPrograms } from './embedded/programs.ts';
+
+export { EmbeddedPostgresError };
+
+export interface EmbeddedPostgres {
+  /** Of the database `partway`, as its superuser. */
+  readonly url: string;
+  /** Ends the server, after what was committed is on disk. Call it last: connections are cut. */
+  stop(): Promise<void>;
+}
+
+/** A server that another process starts or stops on the same cluster gets this long. */
+const patienceMs = 120_000;
+const pollMs = 50;
+const restartMs = 1_000;
+
+/**
+ * A real Postgres as a process of its own, which outlives the gateway that started it: the next start adopts
+ * it. Its cluster is in `postgres` inside `dataDir`, made at the first start.
+ * @throws EmbeddedPostgresError where it cannot run here, or another gateway uses it
+ */
+export async function startEmbeddedPostgres(options: {
+  readonly dataDir: string;
+  readonly log?: ((line: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}): Promise<EmbeddedPostgres> {
+  const { log = () => undefined, signal } = options;
+  const cluster = clusterIn(options.dataDir);
+  const programs = await findPostgresPrograms();
+  await ensureCluster(cluster, programs, { log, signal });
+  const server = await bringUp(cluster, programs, { log, signal });
+  const stop = supervise(cluster, programs, server, log);
+  if (signal?.aborted) {
+    await stop();
+    throw signal.reason;
+  }
+  return { url: await urlOf(cluster, server.port, 'partway'), stop };
+}
+
+/** The server that a running gateway started on this data directory, for tools beside it. */
+export async function findRunningEmbeddedPostgres(dataDir: string): Promise<{ url: string } | undefined> {
+  const cluster = clusterIn(dataDir);
+  const port = (await findPostmaster(cluster))?.port;
+  if (port === undefined) return undefined;
+  const url = await urlOf(cluster, port, 'partway');
+  return (await answers(url)) ? { url } : undefined;
+}
+
+interface OwnedServer {
+  readonly port: number;
+  /** The connection that holds the owner's lock. */
+  readonly owner: pg.Client;
+}
+
+async function bringUp(
+  cluster: Cluster,
+  programs: PostgresPrograms,
+  options: { readonly log: (line: string) => void; readonly signal?: AbortSignal | undefined; readonly port?: number },
+): Promise<OwnedServer> {
+  const { log, signal, port } = options;
+  const deadline = Date.now() + patienceMs;
+  for (;;) {
+    const postmaster = await findPostmaster(cluster);
+    if (postmaster?.port !== undefined) {
+      const owner = await takeOwnership(cluster, await urlOf(cluster, postmaster.port, 'postgres'));
+      if (owner !== undefined) return prepared(cluster, { port: postmaster.port, owner });
+    }
+    signal?.throwIfAborted();
+    if (postmaster === undefined) {
+      log(`starting Postgres on ${cluster.directory}`);
+      if (await startPostmaster(cluster, programs, { port, signal })) continue;
+    }
+    if (Date.now() > deadline) throw await stuck(cluster, postmaster?.pid);
+    await sleep(pollMs, undefined, { ...(signal && { signal }) });
+  }
+}
+
+async function prepared(cluster: Cluster, server: OwnedServer): Promise<OwnedServer> {
+  try {
+    await removeDrafts(cluster);
+    const { rowCount } = await server.owner.query(`SELECT FROM pg_database WHERE datname = 'partway'`);
+    if (rowCount === 0) await server.owner.query('CREATE DATABASE partway');
+    return server;
+  } catch (error) {
+    await shutDown(cluster, server);
+    throw error;
+  }
+}
+
+/** Where the server ends before its time, starts it again on the same port, so that `url` stays true. */
+function supervise(
+  cluster: Cluster,
+  programs: PostgresPrograms,
+  first: OwnedServer,
+  log: (line: string) => void,
+): () => Promise<void> {
+  const stopping = new AbortController();
+  let server: OwnedServer | undefined;
+  let recovery = Promise.resolve();
+  let stopped: Promise<void> | undefined;
+
+  const watch = (owned: OwnedServer) => {
+    server = owned;
+    owned.owner.once('end', () => {
+      if (!stopping.signal.aborted) recovery = recover(owned.port);
+    });
+  };
+  const recover = async (port: number) => {
+    server = undefined;
+    log('Postgres has cut its connections');
+    while (!stopping.signal.aborted) {
+      try {
+        return watch(await bringUp(cluster, programs, { log, signal: stopping.signal, port }));
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        log(`Postgres does not come back: ${error instanceof Error ? error.message : error}`);
+        await sleep(restartMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      }
+    }
+  };
+  const stop = async () => {
+    stopping.abort();
+    await recovery;
+    if (server !== undefined) await shutDown(cluster, server);
+  };
+
+  watch(first);
+  return () => {
+    stopped ??= stop();
+    return stopped;
+  };
+}
+
+async function shutDown(cluster: Cluster, server: OwnedServer): Promise<void> {
+  await stopPostmaster(cluster);
+  await server.owner.end().catch(() => undefined);
+}
+
+async function urlOf(cluster: Cluster, port: number, database: 'partway' | 'postgres'): Promise<string> {
+  return `postgres://${superuser}:${await readPassword(cluster)}@127.0.0.1:${port}/${database}?sslmode=disable`;
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function stuck(cluster: Cluster, pid: number | undefined): Promise<EmbeddedPostgresError> {
+  const which = pid === undefined ? '' : `, process ${pid},`;
+  return new EmbeddedPostgresError(
+    `The embedded Postgres of ${cluster.dataDir}${which} neither starts nor ends. Its log is in ` +
+      `${cluster.logDirectory}. ${await lastWords(cluster)}`,
+  );
+}

@@ -1,0 +1,29 @@
+import { fileURLToPath } from 'node:url';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { migrate as applyMigrations } from 'drizzle-orm/node-postgres/migrator';
+import pg from 'pg';
+import { toRecordsError } from './errors.ts';
+
+const migrationsFolder = fileURLToPath(new URL('../../drizzle', import.meta.url));
+
+/** Any constant of ours: drizzle's migrator takes no lock, and replicas start at once. */
+const migrationLock = 7_267_922_741;
+
+/** Brings the database to this version's schema. Safe to call from many replicas at the same time. */
+export async function migrate(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'partway-migrate',
+  });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query('SELECT pg_advisory_lock($1)', [migrationLock]);
+    await applyMigrations(drizzle({ client }), { migrationsFolder });
+  } catch (error) {
+    throw toRecordsError(error);
+  } finally {
+    await client.end();
+  }
+}

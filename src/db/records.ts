@@ -1,0 +1,19 @@
+import type { UploadRecords } from '../core/ports.ts';
+import { attemptRows } from './attempt-rows.ts';
+import { claimRows } from './claim-rows.ts';
+import type { Connection } from './connection.ts';
+import { partRows } from './part-rows.ts';
+import { reaperRows } from './reaper-rows.ts';
+import { uploadRows } from './upload-rows.ts';
+
+/** The records in Postgres. */
+export function createRecords(connection: Connection): UploadRecords {
+  return {
+    check: () => connection.run(async (db) => void (await db.execute('select 1'))),
+    ...uploadRows(connection),
+    ...attemptRows(connection),
+    ...partRows(connection),
+    ...claimRows(connection),
+    ...reaperRows(connection),
+  };
+}

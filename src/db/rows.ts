@@ -1,0 +1,73 @@
+import type { Layout } from '../core/layout.ts';
+import type { Part, Upload } from '../core/upload.ts';
+import type { parts, uploads } from './schema.ts';
+
+type UploadRow = typeof uploads.$inferSelect;
+type PartRow = typeof parts.$inferSelect;
+
+export function toUpload(row: UploadRow): Upload {
+  return {
+    id: row.id,
+    tenant: row.tenant,
+    protocol: row.protocol,
+    state: row.state,
+    reason: row.reason ?? undefined,
+    bucket: row.bucket,
+    key: row.key,
+    storeKey: row.storeKey,
+    storeUploadId: row.storeUploadId ?? undefined,
+    token: row.token,
+    sizeBytes: row.size ?? undefined,
+    layout: toLayout(row),
+    offset: row.offset,
+    contiguousParts: row.contiguousParts,
+    receivedBytes: row.receivedBytes,
+    contentType: row.contentType ?? undefined,
+    metadata: row.metadata,
+    digest:
+      row.digestAlgorithm === null || row.digestValue === null
+        ? undefined
+        : { algorithm: row.digestAlgorithm, value: row.digestValue },
+    ifNoneMatch: row.ifNoneMatch,
+    signed: row.signed,
+    etag: row.etag ?? undefined,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+    expiresAt: row.expiresAt,
+    completedAt: row.completedAt ?? undefined,
+  };
+}
+
+function toLayout(row: UploadRow): Layout {
+  if (row.layout !== 'planned' || row.partSize === null) return { kind: 'free' };
+  return {
+    kind: 'planned',
+    partSizeBytes: row.partSize,
+    ...(row.growEvery === null ? {} : { growEvery: row.growEvery }),
+    ...(row.maxPartSize === null ? {} : { maxPartSizeBytes: row.maxPartSize }),
+  };
+}
+
+export function layoutColumns(
+  layout: Layout,
+): Pick<typeof uploads.$inferInsert, 'layout' | 'partSize' | 'growEvery' | 'maxPartSize'> {
+  if (layout.kind === 'free') return { layout: 'free' };
+  return {
+    layout: 'planned',
+    partSize: layout.partSizeBytes,
+    growEvery: layout.growEvery,
+    maxPartSize: layout.maxPartSizeBytes,
+  };
+}
+
+/** `undefined` where the slot has no durable part. */
+export function toPart(row: PartRow): Part | undefined {
+  if (row.etag === null || row.size === null) return undefined;
+  return {
+    partNumber: row.partNumber,
+    offset: row.offset ?? undefined,
+    sizeBytes: row.size,
+    etag: row.etag,
+    digests: row.digests,
+  };
+}

@@ -1,0 +1,242 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getRequestListener } from '@hono/node-server';
+import { createApp } from './app.ts';
+import { formatSize, formatSpan, type Settings } from './config.ts';
+import type { CoreSettings, Deps } from './core/deps.ts';
+import { LiveAttempts } from './core/live-attempts.ts';
+import type { Clock, ObjectStore, StoreLimits, UploadRecords } from './core/ports.ts';
+import { type Principal, scopes } from './core/principal.ts';
+import { findPrincipal } from './db/api-keys.ts';
+import { Connection } from './db/connection.ts';
+import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
+import { migrate } from './db/migrate.ts';
+import { createRecords } from './db/records.ts';
+import { logEvents } from './observability/events.ts';
+import { createLog, type Logger } from './observability/log.ts';
+import { Admission } from './protocols/http/admission.ts';
+import { authenticate } from './protocols/http/authentication.ts';
+import { holdContinues } from './protocols/http/continue.ts';
+import { rememberPrincipals } from './protocols/http/recent-principals.ts';
+import { Reaper } from './reaper/reaper.ts';
+import { createDiskStore } from './stores/disk/disk-store.ts';
+import { createS3Store } from './stores/s3/s3-store.ts';
+
+const MiB = 1024 ** 2;
+const GiB = 1024 ** 3;
+
+/** For tests: what stands between the core and its ports. */
+export interface Overrides {
+  readonly wrapStore?: (store: ObjectStore) => ObjectStore;
+  readonly wrapRecords?: (records: UploadRecords) => UploadRecords;
+}
+
+export interface Gateway {
+  readonly url: string;
+  /** What it works with, a line each, for people. */
+  readonly description: readonly string[];
+  /** Takes no new work, lets what is under way end, and stops. A second call waits for the first. */
+  stop(): Promise<void>;
+}
+
+/** Config → adapters → core → app → listen. What was started is stopped again when a later step fails. */
+export async function startGateway(settings: Settings, overrides: Overrides = {}): Promise<Gateway> {
+  const log = createLog(settings.PARTWAY_LOG_LEVEL);
+  for (const warning of settings.warnings) log.warn(warning);
+  await using started = new AsyncDisposableStack();
+
+  const databaseUrl = settings.DATABASE_URL ?? (await startOwnPostgres(settings, log, started));
+  await migrate(databaseUrl);
+  const connection = new Connection({
+    url: databaseUrl,
+    onIdleError: (error) => log.warn({ err: error }, 'a connection to the records broke'),
+  });
+  started.defer(() => connection.close());
+  const store = createStore(settings);
+  started.defer(() => store.close());
+
+  const core: Deps = {
+    records: wrap(createRecords(connection), overrides.wrapRecords),
+    store: wrap(store, overrides.wrapStore),
+    clock,
+    events: logEvents(log),
+    settings: coreSettings(settings),
+    attempts: new LiveAttempts(),
+  };
+  const reaper = new Reaper(core, {
+    onFault: (error, upload) => log.warn({ uploadId: upload?.id, code: error.code, err: error.cause }, 'reaper: later'),
+    onBug: (error, upload) => log.error({ uploadId: upload?.id, err: error }, 'reaper: unexpected error'),
+  });
+  started.defer(() => reaper.stop());
+
+  const stopping = new AbortController();
+  const app = createApp({
+    core,
+    admission: new Admission(settings.PARTWAY_MEMORY_BUDGET),
+    authenticate: authenticate(
+      settings.PARTWAY_AUTH === 'none'
+        ? { anonymous }
+        : { find: rememberPrincipals((secret) => findPrincipal(connection, secret), Date.now) },
+    ),
+    dependencies: [
+      { name: 'records', check: () => core.records.check() },
+      { name: 'store', check: (signal) => core.store.check(core.settings.defaultBucket, { signal }) },
+    ],
+    publicUrl: settings.PARTWAY_PUBLIC_URL,
+    readsObjects: settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined,
+    log,
+    isStopping: () => stopping.signal.aborted,
+  });
+  const server = await listen(app.fetch, settings);
+  started.defer(() => closeServer(server, core, { graceMs: settings.PARTWAY_SHUTDOWN_GRACE, stopping }));
+  await warnIfStoreIsAway(core, log);
+  reaper.start();
+
+  const owned = started.move();
+  let stopped: Promise<void> | undefined;
+  return {
+    url: urlOf(server, settings.PARTWAY_HOST),
+    description: [
+      `store:   ${core.store.description}`,
+      `records: ${settings.DATABASE_URL === undefined ? `embedded Postgres in ${join(resolve(settings.PARTWAY_DATA_DIR), 'postgres')}` : describeDatabase(settings.DATABASE_URL)}`,
+      `auth:    ${settings.PARTWAY_AUTH === 'none' ? 'none: whoever reaches the port may do everything' : 'API keys'}`,
+      `limits:  uploads to ${formatSize(settings.PARTWAY_MAX_SIZE)}, kept ${formatSpan(settings.PARTWAY_UPLOAD_LIFETIME)} unfinished`,
+    ],
+    stop: () => {
+      stopped ??= owned.disposeAsync();
+      return stopped;
+    },
+  };
+}
+
+function wrap<T>(port: T, wrapper: ((port: T) => T) | undefined): T {
+  return wrapper === undefined ? port : wrapper(port);
+}
+
+const anonymous: Principal = {
+  tenant: 'default',
+  tenantKeyPrefix: '',
+  scopes: new Set(scopes),
+  bucket: undefined,
+  keyPrefix: '',
+};
+
+const clock: Clock = {
+  now: () => new Date(),
+  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+  every: (ms, work) => {
+    const timer = setInterval(work, ms);
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+};
+
+async function startOwnPostgres(settings: Settings, log: Logger, started: AsyncDisposableStack): Promise<string> {
+  const postgres = await startEmbeddedPostgres({
+    dataDir: resolve(settings.PARTWAY_DATA_DIR),
+    log: (line: string) => log.debug(line),
+  });
+  started.defer(() => postgres.stop());
+  return postgres.url;
+}
+
+function createStore(settings: Settings): ObjectStore {
+  const limits: StoreLimits = {
+    minPartSizeBytes: 5 * MiB,
+    maxPartSizeBytes: 5 * GiB,
+    maxParts: 10_000,
+    maxObjectSizeBytes: 50_000 * GiB,
+    equalParts: settings.S3_EQUAL_PARTS,
+  };
+  if (settings.S3_BUCKET === undefined) {
+    return createDiskStore({ root: join(resolve(settings.PARTWAY_DATA_DIR), 'store'), limits });
+  }
+  return createS3Store({
+    endpoint: settings.S3_ENDPOINT,
+    region: settings.S3_REGION,
+    accessKeyId: settings.S3_ACCESS_KEY_ID,
+    secretAccessKey: settings.S3_SECRET_ACCESS_KEY,
+    forcePathStyle: settings.S3_FORCE_PATH_STYLE ?? settings.S3_ENDPOINT !== undefined,
+    limits,
+  });
+}
+
+function coreSettings(settings: Settings): CoreSettings {
+  const defaultBucket = settings.S3_BUCKET ?? 'default';
+  return {
+    defaultBucket,
+    buckets: new Set([defaultBucket, ...settings.PARTWAY_BUCKETS]),
+    keyTemplate: settings.PARTWAY_KEY_TEMPLATE,
+    stagingPrefix: settings.PARTWAY_STAGING_PREFIX,
+    maxSizeBytes: settings.PARTWAY_MAX_SIZE,
+    uploadLifetimeMs: settings.PARTWAY_UPLOAD_LIFETIME,
+    storeKeepsMs: settings.PARTWAY_STORE_KEEPS,
+    retentionMs: settings.PARTWAY_RETENTION,
+    bodyIdleMs: settings.PARTWAY_BODY_IDLE_TIMEOUT,
+    leaseMs: 15_000,
+    completeWaitMs: 25_000,
+  };
+}
+
+function describeDatabase(databaseUrl: string): string {
+  const { host, pathname } = new URL(databaseUrl);
+  return `Postgres at ${host}${pathname}`;
+}
+
+async function listen(
+  fetch: Parameters<typeof getRequestListener>[0],
+  settings: Pick<Settings, 'PARTWAY_HOST' | 'PARTWAY_PORT'>,
+): Promise<Server> {
+  const server = createServer(
+    {
+      // The default of 300 s cuts every slow part; slow bodies have an idle timer of their own.
+      requestTimeout: 0,
+      headersTimeout: 60_000,
+      // Longer than load balancers keep theirs (60 s is usual), so that they never write into a closed one.
+      keepAliveTimeout: 75_000,
+    },
+    getRequestListener(fetch),
+  );
+  holdContinues(server);
+  await new Promise<void>((done, fail) => {
+    server.once('error', fail);
+    server.listen(settings.PARTWAY_PORT, settings.PARTWAY_HOST, () => {
+      server.off('error', fail);
+      done();
+    });
+  });
+  return server;
+}
+
+function urlOf(server: Server, host: string): string {
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Parts under way may end until the grace is over; then their store calls are aborted, cleanly. */
+async function closeServer(
+  server: Server,
+  core: Deps,
+  { graceMs, stopping }: { graceMs: number; stopping: AbortController },
+): Promise<void> {
+  stopping.abort();
+  const closed = new Promise<void>((done) => server.close(() => done()));
+  server.closeIdleConnections();
+  const graceIsOver = new AbortController();
+  await Promise.race([closed, sleep(graceMs, undefined, { signal: graceIsOver.signal }).catch(() => undefined)]);
+  graceIsOver.abort();
+  core.attempts.stopAll(new Error('the gateway is stopping'));
+  await Promise.race([core.attempts.whenIdle(), sleep(5_000)]);
+  server.closeAllConnections();
+  await closed;
+}
+
+async function warnIfStoreIsAway(core: Deps, log: Logger): Promise<void> {
+  try {
+    await core.store.check(core.settings.defaultBucket, { signal: AbortSignal.timeout(5_000) });
+  } catch (error) {
+    log.warn({ err: error }, 'the store does not answer; uploads are refused until it does');
+  }
+}

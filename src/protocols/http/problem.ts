@@ -1,0 +1,49 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { UploadError, UploadErrorCode } from '../../core/errors.ts';
+
+/** One code's look on a wire. */
+export interface ProblemLook {
+  readonly status: ContentfulStatusCode;
+  readonly title: string;
+}
+
+export type ProblemTable = Readonly<Record<UploadErrorCode, ProblemLook>>;
+
+/** RFC 9457, section 3: the members of a problem, and our own `code` and details beside them. */
+export function problemOf(error: UploadError, table: ProblemTable, requestId: string): Response {
+  const { status, title } = table[error.code];
+  return problemResponse({
+    status,
+    requestId,
+    retryAfterSeconds: error.retryAfterSeconds,
+    body: { title, detail: error.message, code: error.code, ...error.details },
+  });
+}
+
+/** An unexpected error: opaque but for the id under which the log has it. */
+export function internalProblem(requestId: string): Response {
+  return problemResponse({
+    status: 500,
+    requestId,
+    body: { title: 'Internal error', detail: 'This is a bug of the gateway; its log has the cause.', code: 'internal' },
+  });
+}
+
+export function problemResponse(problem: {
+  readonly status: ContentfulStatusCode;
+  readonly requestId: string;
+  readonly retryAfterSeconds?: number | undefined;
+  readonly body: Readonly<Record<string, unknown>>;
+}): Response {
+  const { status, requestId, retryAfterSeconds, body } = problem;
+  // Section 4.2.1: without a type of its own a problem is about:blank, told apart here by its code.
+  return new Response(`${JSON.stringify({ type: 'about:blank', status, ...body, requestId })}\n`, {
+    status,
+    headers: {
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(Math.ceil(retryAfterSeconds)) }),
+      ...(status === 401 ? { 'www-authenticate': 'Bearer realm="partway", Basic realm="partway"' } : {}),
+    },
+  });
+}

@@ -1,0 +1,62 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import { createUpload } from '../../core/create.ts';
+import type { DigestAlgorithm } from '../../core/digest.ts';
+import { UploadError } from '../../core/errors.ts';
+import { requireScope } from '../../core/principal.ts';
+import { parseDigestField } from '../http/digest-fields.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { createBody, uploadBody } from './contract.ts';
+import { jsonBody, publicUrlOf, type RestDeps } from './front.ts';
+import { renderUpload } from './render.ts';
+import { json, problem } from './responses.ts';
+
+const route = createRoute({
+  method: 'post',
+  path: '/uploads',
+  summary: 'Create an upload',
+  middleware: jsonBody,
+  request: {
+    headers: z.object({
+      'idempotency-key': z.string().min(1).max(255).optional().openapi({
+        description: 'The same key and body again get the same upload',
+      }),
+    }),
+    body: { required: true, content: { 'application/json': { schema: createBody } } },
+  },
+  responses: {
+    201: { ...json(uploadBody, 'The upload'), headers: z.object({ Location: z.string() }) },
+    default: problem,
+  },
+});
+
+export function addCreate(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
+  app.openapi(route, async (c) => {
+    const principal = c.get('principal');
+    requireScope(principal, 'uploads:write');
+    const { size, partSize, digest, ifNoneMatch, expiresIn, ...body } = c.req.valid('json');
+    const upload = await createUpload(deps.core, {
+      principal,
+      protocol: 'rest',
+      ...body,
+      sizeBytes: size,
+      partSizeBytes: partSize,
+      digest: digest === undefined ? undefined : wholeDigest(digest),
+      ifNoneMatch: ifNoneMatch === '*',
+      expiresInSeconds: expiresIn,
+      idempotencyKey: c.req.valid('header')['idempotency-key'],
+    });
+    const url = publicUrlOf(c, deps);
+    return c.json(renderUpload(upload, url), 201, { Location: `${url}/uploads/${upload.id}` });
+  });
+}
+
+/** @throws UploadError `invalid_request` where the field names more than one digest that is known */
+export function wholeDigest(field: string): { algorithm: DigestAlgorithm; value: string } {
+  const [first, second] = parseDigestField(field, 'digest');
+  if (first === undefined || second !== undefined) {
+    throw new UploadError('invalid_request', 'digest: state one digest of the whole.', {
+      details: { field: 'digest' },
+    });
+  }
+  return { algorithm: first[0], value: first[1] };
+}

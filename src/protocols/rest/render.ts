@@ -1,0 +1,63 @@
+import { partCountOf } from '../../core/layout.ts';
+import type { MissingPart } from '../../core/list-parts.ts';
+import type { Part, Upload } from '../../core/upload.ts';
+import { formatDigest } from '../http/digest-fields.ts';
+import type { MissingPartBody, PartBody, UploadBody } from './contract.ts';
+
+/** An upload as JSON. Its token and a front's secrets are never part of it. */
+export function renderUpload(upload: Upload, publicUrl: string): UploadBody {
+  const { layout, sizeBytes } = upload;
+  return {
+    id: upload.id,
+    state: upload.state,
+    ...present('reason', upload.reason),
+    bucket: upload.bucket,
+    key: upload.key,
+    ...present('size', sizeBytes),
+    offset: upload.offset,
+    receivedBytes: upload.receivedBytes,
+    layout: layout.kind,
+    ...(layout.kind === 'planned' ? { partSize: layout.partSizeBytes } : {}),
+    ...(layout.kind === 'planned' && sizeBytes !== undefined ? { partCount: partCountOf(layout, sizeBytes) } : {}),
+    ...present('contentType', upload.contentType),
+    metadata: { ...upload.metadata },
+    ...present('digest', upload.digest && formatDigest(upload.digest.algorithm, upload.digest.value)),
+    ...present('etag', upload.etag),
+    ...(upload.state === 'completed' ? { location: locationOf(upload, publicUrl) } : {}),
+    createdAt: upload.createdAt.toISOString(),
+    updatedAt: upload.updatedAt.toISOString(),
+    expiresAt: upload.expiresAt.toISOString(),
+    ...present('completedAt', upload.completedAt?.toISOString()),
+    protocol: upload.protocol,
+  };
+}
+
+/** Where the gateway serves the object. */
+function locationOf({ bucket, key }: Upload, publicUrl: string): string {
+  return `${publicUrl}/objects/${key.split('/').map(encodeURIComponent).join('/')}?bucket=${encodeURIComponent(bucket)}`;
+}
+
+export function renderPart(part: Part): PartBody {
+  const [known] = Object.entries(part.digests);
+  return {
+    partNumber: part.partNumber,
+    ...present('offset', part.offset),
+    size: part.sizeBytes,
+    etag: part.etag,
+    ...(known === undefined ? {} : { checksum: formatDigests(part) }),
+  };
+}
+
+function formatDigests({ digests }: Part): string {
+  return (Object.keys(digests) as (keyof typeof digests)[])
+    .map((algorithm) => formatDigest(algorithm, digests[algorithm] ?? ''))
+    .join(', ');
+}
+
+export function renderMissing({ partNumber, offset, sizeBytes }: MissingPart): MissingPartBody {
+  return { partNumber, ...present('offset', offset), ...present('size', sizeBytes) };
+}
+
+function present<Name extends string, Value>(name: Name, value: Value | undefined): { [N in Name]?: Value } {
+  return value === undefined ? {} : ({ [name]: value } as { [N in Name]: Value });
+}

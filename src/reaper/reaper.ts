@@ -1,0 +1,98 @@
+import { finishAbort } from '../core/abort.ts';
+import { claimOf } from '../core/claim.ts';
+import type { Deps } from '../core/deps.ts';
+import { UploadError } from '../core/errors.ts';
+import { finishCompletion } from '../core/finish-completion.ts';
+import { newId } from '../core/random.ts';
+import type { Upload } from '../core/upload.ts';
+
+/*
+ * What a crash leaves behind is finished here, from the rows alone: a listing of the store is never a reason to
+ * abort or delete, since another installation or a restored database looks just like it.
+ *
+ *   creating, lease over      nobody will open it: closed as not_created. What the store may hold has no parts.
+ *   completing, lease over    the object is looked for; else the store's list is compared and Complete called.
+ *   aborting, lease over      aborted until the store does not know it.
+ *   open, past its time       aborted as expired.
+ *   ended, retention over     the row goes.
+ *
+ * Rows are taken with FOR UPDATE SKIP LOCKED and a lease, so any number of replicas may run this loop. Work that
+ * fails is taken up again in a later round.
+ */
+
+const roundEveryMs = 5_000;
+const batch = 20;
+const outdatedBatch = 1000;
+/** How long a reaper that dies keeps others from its work. */
+const leaseMs = 30_000;
+
+export interface ReaperLog {
+  /** Records or store could not be reached: passing. */
+  onFault(error: UploadError, upload?: Upload): void;
+  onBug(error: unknown, upload?: Upload): void;
+}
+
+/** The loop. `stop` waits for the round that is running. */
+export class Reaper {
+  readonly #deps: Deps;
+  readonly #log: ReaperLog;
+  readonly #stopping = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(deps: Deps, log: ReaperLog) {
+    this.#deps = deps;
+    this.#log = log;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.round().catch((error: unknown) => this.#report(error));
+      await this.#deps.clock.sleep(roundEveryMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** Does all that is due now. */
+  async round(): Promise<void> {
+    const { records } = this.#deps;
+    for (;;) {
+      const claimId = newId();
+      const due = await records.claimDue({ claimId, leaseMs, limit: batch });
+      const finished = await Promise.all(due.map((item) => this.#finish(item, claimId)));
+      // Work that fails is due again at once: a store that is down must not turn this into a busy loop.
+      if (due.length < batch || !finished.includes(true) || this.#stopping.signal.aborted) break;
+    }
+    while ((await records.deleteOutdated(outdatedBatch)) === outdatedBatch) {
+      if (this.#stopping.signal.aborted) break;
+    }
+  }
+
+  async #finish(
+    { work, upload }: { work: 'complete' | 'abort' | 'close_uncreated'; upload: Upload },
+    claimId: string,
+  ): Promise<boolean> {
+    try {
+      if (work === 'close_uncreated') await this.#deps.records.closeUncreated(upload.id);
+      else if (work === 'abort') await finishAbort(this.#deps, claimOf(upload, claimId));
+      else await finishCompletion(this.#deps, claimOf(upload, claimId), { takenOver: true, doubtful: true });
+      return true;
+    } catch (error) {
+      this.#report(error, upload);
+      return false;
+    }
+  }
+
+  #report(error: unknown, upload?: Upload): void {
+    if (error instanceof UploadError) this.#log.onFault(error, upload);
+    else this.#log.onBug(error, upload);
+  }
+}
