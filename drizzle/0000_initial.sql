@@ -34,8 +34,8 @@ CREATE TABLE "parts" (
 	"digests" jsonb DEFAULT '{}'::jsonb NOT NULL,
 	"stored_at" timestamp with time zone,
 	"attempt_id" text,
-	"attempt_phase" text,
 	"attempt_until" timestamp with time zone,
+	"attempt_yields" boolean DEFAULT false NOT NULL,
 	"attempt_epoch" integer DEFAULT 0 NOT NULL,
 	"doubtful" boolean DEFAULT false NOT NULL,
 	CONSTRAINT "parts_upload_id_part_number_pk" PRIMARY KEY("upload_id","part_number")

@@ -36,19 +36,22 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     c.set('requestId', requestId);
     const began = performance.now();
     await next();
-    // What is left of a body would be read as the next request.
-    const leftover = hasBody(c.env.incoming) && !c.env.incoming.complete;
-    if (leftover || options.isStopping()) c.header('Connection', 'close');
-    c.header('X-Request-Id', requestId);
+    const { incoming, outgoing } = c.env;
+    const alreadySent = outgoing.headersSent || outgoing.destroyed;
+    if (!alreadySent) {
+      // What is left of a body would be read as the next request.
+      if ((hasBody(incoming) && !incoming.complete) || options.isStopping()) c.header('Connection', 'close');
+      c.header('X-Request-Id', requestId);
+    }
     log.info(
       {
         requestId,
         method: c.req.method,
         path: c.req.path,
-        status: c.res.status,
+        status: alreadySent ? outgoing.statusCode : c.res.status,
         ms: Math.round(performance.now() - began),
       },
-      'request',
+      outgoing.destroyed ? 'request broke off' : 'request',
     );
   });
 

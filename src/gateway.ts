@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import { createApp } from './app.ts';
 import { formatSize, formatSpan, type Settings } from './config.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
+import { UploadError } from './core/errors.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import type { Clock, ObjectStore, StoreLimits, UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
@@ -14,6 +15,7 @@ import { Connection } from './db/connection.ts';
 import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
 import { migrate } from './db/migrate.ts';
 import { createRecords } from './db/records.ts';
+import { YieldNews } from './db/yield-news.ts';
 import { logEvents } from './observability/events.ts';
 import { createLog, type Logger } from './observability/log.ts';
 import { Admission } from './protocols/http/admission.ts';
@@ -54,17 +56,21 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     onIdleError: (error) => log.warn({ err: error }, 'a connection to the records broke'),
   });
   started.defer(() => connection.close());
+  const news = new YieldNews(databaseUrl);
+  started.defer(() => news.stop());
+  await news.start();
   const store = createStore(settings);
   started.defer(() => store.close());
 
   const core: Deps = {
-    records: wrap(createRecords(connection), overrides.wrapRecords),
+    records: wrap(createRecords(connection, news), overrides.wrapRecords),
     store: wrap(store, overrides.wrapStore),
     clock,
     events: logEvents(log),
     settings: coreSettings(settings),
-    attempts: new LiveAttempts(),
+    attempts: new LiveAttempts(clock),
   };
+  core.records.onYield((attemptId) => core.attempts.yield(attemptId));
   const reaper = new Reaper(core, {
     onFault: (error, upload) => log.warn({ uploadId: upload?.id, code: error.code, err: error.cause }, 'reaper: later'),
     onBug: (error, upload) => log.error({ uploadId: upload?.id, err: error }, 'reaper: unexpected error'),
@@ -227,8 +233,10 @@ async function closeServer(
   const graceIsOver = new AbortController();
   await Promise.race([closed, sleep(graceMs, undefined, { signal: graceIsOver.signal }).catch(() => undefined)]);
   graceIsOver.abort();
-  core.attempts.stopAll(new Error('the gateway is stopping'));
-  await Promise.race([core.attempts.whenIdle(), sleep(5_000)]);
+  core.attempts.stopAll(
+    new UploadError('overloaded', 'The gateway is stopping. Send the part again.', { retryAfterSeconds: 1 }),
+  );
+  await Promise.race([core.attempts.whenEnded(), sleep(5_000, undefined, { ref: false })]);
   server.closeAllConnections();
   await closed;
 }

@@ -9,10 +9,14 @@ import type { AbortReason, Upload } from './upload.ts';
  */
 export async function findUpload(deps: Pick<Deps, 'records'>, principal: Principal, id: string): Promise<Upload> {
   const upload = await deps.records.find(principal.tenant, id);
-  if (upload === undefined || !mayUse(principal, upload)) {
-    throw new UploadError('upload_not_found', 'There is no such upload.');
-  }
+  if (upload === undefined) throw new UploadError('upload_not_found', 'There is no such upload.');
+  requireSeen(principal, upload);
   return upload;
+}
+
+/** @throws UploadError `upload_not_found` where the principal's bucket or prefix does not reach it */
+export function requireSeen(principal: Principal, upload: Upload): void {
+  if (!mayUse(principal, upload)) throw new UploadError('upload_not_found', 'There is no such upload.');
 }
 
 /** An upload that is `open` and so has its multipart upload at the store. */

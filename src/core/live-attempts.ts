@@ -1,42 +1,99 @@
-import type { AttemptAddress } from './ports.ts';
+import type { Clock } from './ports.ts';
 
-/**
- * The attempts at parts that this process is receiving, so that a newer request for the same part stops the
- * older one at once. Only a hint: the row's lease is what fences.
- */
-export class LiveAttempts {
-  readonly #stops = new Map<string, (reason: Error) => void>();
-  readonly #idle = new Set<() => void>();
+/** A newer request has taken the slot, or the lease on it ran out. */
+export class DisplacedError extends Error {
+  override readonly name = 'DisplacedError';
+}
 
-  get size(): number {
-    return this.#stops.size;
+/** One request's attempt at one part, while this process receives it. */
+export class LiveAttempt {
+  readonly attemptId: string;
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #stop = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #heldUntilMs: number;
+  #sealed = false;
+
+  constructor(attemptId: string, clock: Pick<Clock, 'now'>, heldUntilMs: number) {
+    this.attemptId = attemptId;
+    this.#clock = clock;
+    this.#heldUntilMs = heldUntilMs;
   }
 
-  /** Stops the attempt that has the slot, if any, and takes its place. */
-  begin({ uploadId, partNumber }: AttemptAddress, stop: (reason: Error) => void): { end(): void } {
-    const slot = `${uploadId}/${partNumber}`;
-    this.#stops.get(slot)?.(new DisplacedError());
-    this.#stops.set(slot, stop);
-    return {
-      end: () => {
-        if (this.#stops.get(slot) === stop) this.#stops.delete(slot);
-        if (this.#stops.size === 0) for (const wake of this.#idle) wake();
-      },
-    };
+  /** Aborts when the attempt must stop. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
   }
 
-  /** Resolves once no attempt is live. */
-  async whenIdle(): Promise<void> {
-    if (this.#stops.size === 0) return;
-    await new Promise<void>((resolve) => this.#idle.add(resolve));
+  /** Resolves when the attempt has left its slot. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
-  stopAll(reason: Error): void {
-    for (const stop of this.#stops.values()) stop(reason);
+  get isSealed(): boolean {
+    return this.#sealed;
+  }
+
+  /** The lease holds for longer. */
+  extend(heldUntilMs: number): void {
+    this.#heldUntilMs = heldUntilMs;
+  }
+
+  /**
+   * Before the last byte goes to the store: from here on the attempt yields to nobody.
+   * @throws DisplacedError when it was stopped, or its lease may have run out
+   */
+  seal(): void {
+    if (this.#stop.signal.aborted || this.#clock.now().getTime() >= this.#heldUntilMs) throw new DisplacedError();
+    this.#sealed = true;
+  }
+
+  /** Stops, unless its last byte is on its way. */
+  yield(): void {
+    if (!this.#sealed) this.#stop.abort(new DisplacedError());
+  }
+
+  /** Stops whatever it is doing. */
+  stop(reason: Error): void {
+    this.#stop.abort(reason);
+  }
+
+  end(): void {
+    this.#ended.resolve();
   }
 }
 
-/** A newer request has taken the slot. */
-export class DisplacedError extends Error {
-  override readonly name = 'DisplacedError';
+/** The attempts that this process is receiving. What fences them is the lease in the records. */
+export class LiveAttempts {
+  readonly #attempts = new Map<string, LiveAttempt>();
+  readonly #clock: Pick<Clock, 'now'>;
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock;
+  }
+
+  /** @param heldUntilMs when the lease runs out, on this process's clock, at the earliest */
+  begin(attemptId: string, heldUntilMs: number): LiveAttempt {
+    const attempt = new LiveAttempt(attemptId, this.#clock, heldUntilMs);
+    this.#attempts.set(attemptId, attempt);
+    void attempt.ended.then(() => this.#attempts.delete(attemptId));
+    return attempt;
+  }
+
+  find(attemptId: string): LiveAttempt | undefined {
+    return this.#attempts.get(attemptId);
+  }
+
+  yield(attemptId: string): void {
+    this.#attempts.get(attemptId)?.yield();
+  }
+
+  stopAll(reason: Error): void {
+    for (const attempt of this.#attempts.values()) attempt.stop(reason);
+  }
+
+  /** Resolves once every attempt that is live now has ended. */
+  async whenEnded(): Promise<void> {
+    await Promise.all([...this.#attempts.values()].map(({ ended }) => ended));
+  }
 }

@@ -267,7 +267,7 @@ export type CompletionClaim =
   | { readonly kind: 'claimed'; readonly upload: Upload; readonly doubtful: boolean }
   /** Bytes are missing, or the size differs from what the caller expects. */
   | { readonly kind: 'incomplete'; readonly upload: Upload }
-  /** A part is being confirmed, or another upload to the same key is completing. */
+  /** A part is under way, or another upload to the same key is completing. */
   | { readonly kind: 'busy'; readonly upload: Upload }
   | { readonly kind: 'not_open'; readonly upload: Upload };
 
@@ -313,31 +313,32 @@ export interface UploadRecords {
   listParts(uploadId: string, page: { readonly after: number; readonly limit: number }): Promise<readonly Part[]>;
 
   /**
-   * Leases the slot for one attempt, in phase `receiving`. A newer attempt displaces an older one that is
-   * still receiving. Where the older one is being confirmed by the store: `busy`.
+   * Leases the slot for one attempt. One round trip: it also tells the upload, and the durable part that the slot
+   * may have. An attempt whose lease ran out is replaced, and the part is doubtful from then on.
+   * `occupied`: a live attempt has the slot.
    */
   beginAttempt(
-    input: AttemptAddress & { readonly leaseMs: number },
+    input: AttemptAddress & { readonly tenant: string; readonly leaseMs: number },
   ): Promise<
-    | { readonly kind: 'begun' }
-    | { readonly kind: 'busy'; readonly retryAfterMs: number }
-    | { readonly kind: 'not_open' }
+    | { readonly kind: 'begun'; readonly upload: Upload; readonly part: Part | undefined }
+    | { readonly kind: 'occupied'; readonly upload: Upload; readonly attemptId: string; readonly retryAfterMs: number }
+    | { readonly kind: 'not_open'; readonly upload: Upload }
+    | { readonly kind: 'not_found' }
   >;
-  /** Extends the lease. `false`: displaced, or the upload is no longer open: stop. */
-  renewAttempt(input: AttemptAddress & { readonly leaseMs: number }): Promise<boolean>;
-  /**
-   * `receiving → confirming`, before the last byte goes to the store; from here the attempt can no longer be
-   * displaced. `false`: displaced, or the upload is no longer open: the last byte must not be sent.
-   */
-  confirmAttempt(input: AttemptAddress & { readonly leaseMs: number }): Promise<boolean>;
+  /** Asks an attempt, wherever it runs, to give its slot up. It does unless its last byte is on its way. */
+  askToYield(attempt: AttemptAddress): Promise<void>;
+  /** Extends the lease. `yield`: asked to give up. `lost`: replaced, or the upload is no longer open: stop. */
+  renewAttempt(input: AttemptAddress & { readonly leaseMs: number }): Promise<'held' | 'yield' | 'lost'>;
   /**
    * Ends an attempt that stored nothing; with `uncertain` one whose fate at the store is unknown: the upload
    * then compares the store's list before it completes.
    */
   dropAttempt(input: AttemptAddress & { readonly uncertain: boolean }): Promise<void>;
+  /** Calls back with the id of each attempt that is asked to yield, as far as the news arrive: a hint. */
+  onYield(listener: (attemptId: string) => void): void;
 
   /**
-   * Records the part and moves the upload's counters, in one transaction.
+   * Records the part, ends its attempt and moves the upload's counters, in one transaction and one round trip.
    * `size_conflict`: with an unknown size the part would be the last, but later parts are durable.
    */
   commitPart(input: {
@@ -347,10 +348,8 @@ export interface UploadRecords {
     /** The part is shorter than its slot and fixes the upload's size to its end. */
     readonly fixesSize: boolean;
   }): Promise<
-    | { readonly kind: 'committed'; readonly upload: Upload }
-    | { readonly kind: 'displaced' }
-    | { readonly kind: 'size_conflict' }
-    | { readonly kind: 'not_open'; readonly upload: Upload | undefined }
+    | { readonly kind: 'committed'; readonly offset: number }
+    | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' }
   >;
   /**
    * Records parts that were sent straight to the store and that its own list shows. `undefined`: no longer open.
@@ -367,7 +366,7 @@ export interface UploadRecords {
   markSigned(uploadId: string): Promise<boolean>;
 
   /**
-   * `open → completing`, if every byte is durable. Ends attempts that are still receiving. With an unknown
+   * `open → completing`, if every byte is durable and no attempt is live; live ones are asked to yield. With an unknown
    * size the contiguous bytes become the size. At most one upload for each (bucket, key) is `completing`.
    * @param input.sizeBytes what the caller expects; without it an upload of unknown size needs at least one part
    */

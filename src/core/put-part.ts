@@ -2,9 +2,11 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { type DigestAlgorithm, type Digests, isCombinable, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
+import { findUpload, notOpen, type OpenUpload } from './find.ts';
 import { type PlannedLayout, rangeOf } from './layout.ts';
-import { DisplacedError } from './live-attempts.ts';
+import { leaseSlot, renewEveryMs } from './lease-slot.ts';
+import { requireSize } from './limits.ts';
+import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
 import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
@@ -32,24 +34,35 @@ export interface PutPartInput {
  * @throws UploadError; ClientGoneError when the body broke off
  */
 export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
-  const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
-  const place = placeOfPart(deps, upload, input);
-  const known = await alreadyStored(deps, upload, input);
-  if (known !== undefined) {
-    await receive(deps, {
-      body: input.body(),
-      sizeBytes: input.sizeBytes,
-      digests: startAll(input.digests),
-      beforeLast: (values) => verify(input.digests, values),
-    });
-    return known;
+  requireLimits(deps, input);
+  const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: newId() };
+  const slot = await leaseSlot(deps, input.principal, attempt, (upload) => placeOfPart(deps, upload, input));
+  const live = deps.attempts.begin(attempt.attemptId, slot.heldUntilMs);
+  const stopRenewing = keepLease(deps, attempt, live);
+  try {
+    if (isKnownSame(slot.part, input)) return await acknowledgeAgain(deps, attempt, live, input, slot.part);
+    return await storePart(deps, attempt, live, input, slot.upload);
+  } catch (error) {
+    await settleFailure(deps, attempt, slot.upload, { error, sealed: live.isSealed });
+    throw await explain(deps, input, error);
+  } finally {
+    stopRenewing();
+    live.end();
   }
-  if (place.fixesSize) await requireNothingAfter(deps, upload, input.partNumber);
-  const attempt = { uploadId: upload.id, partNumber: input.partNumber, attemptId: newId() };
-  await begin(deps, upload, attempt);
-  const { etag, digests } = await sendToStore(deps, upload, attempt, input);
-  const part: Part = { partNumber: input.partNumber, offset: place.offset, sizeBytes: input.sizeBytes, etag, digests };
-  await commit(deps, attempt, part, place.fixesSize);
+}
+
+async function storePart(
+  deps: Deps,
+  attempt: AttemptAddress,
+  live: LiveAttempt,
+  input: PutPartInput,
+  upload: OpenUpload,
+): Promise<Part> {
+  const { offset, fixesSize } = placeOfPart(deps, upload, input);
+  if (fixesSize) await requireNothingAfter(deps, upload, input.partNumber);
+  const { etag, digests } = await sendToStore(deps, live, input, upload);
+  const part: Part = { partNumber: input.partNumber, offset, sizeBytes: input.sizeBytes, etag, digests };
+  await commit(deps, attempt, input, part, fixesSize);
   deps.events.emit({
     type: 'part_stored',
     uploadId: upload.id,
@@ -65,25 +78,22 @@ interface Place {
   readonly fixesSize: boolean;
 }
 
+function requireLimits(deps: Deps, { partNumber, sizeBytes }: PutPartInput): void {
+  const { maxParts, maxPartSizeBytes } = deps.store.limits;
+  if (partNumber < 1 || partNumber > maxParts) {
+    throw new UploadError('limit_exceeded', `Part numbers run from 1 to ${maxParts}.`, { details: { maxParts } });
+  }
+  if (sizeBytes > maxPartSizeBytes) {
+    throw new UploadError('limit_exceeded', `A part may have ${maxPartSizeBytes} bytes at most.`, {
+      details: { maxPartSize: maxPartSizeBytes },
+    });
+  }
+}
+
 function placeOfPart(deps: Deps, upload: OpenUpload, input: PutPartInput): Place {
-  const { limits } = deps.store;
-  if (input.partNumber < 1 || input.partNumber > limits.maxParts) {
-    throw new UploadError('limit_exceeded', `Part numbers run from 1 to ${limits.maxParts}.`, {
-      details: { maxParts: limits.maxParts },
-    });
-  }
-  if (input.sizeBytes > limits.maxPartSizeBytes) {
-    throw new UploadError('limit_exceeded', `A part may have ${limits.maxPartSizeBytes} bytes at most.`, {
-      details: { maxPartSize: limits.maxPartSizeBytes },
-    });
-  }
   const place = upload.layout.kind === 'free' ? freePlace(input) : plannedPlace(upload, upload.layout, input);
-  const end = Math.max((place.offset ?? 0) + input.sizeBytes, upload.layout.kind === 'free' ? upload.receivedBytes : 0);
-  if (end > deps.settings.maxSizeBytes) {
-    throw new UploadError('limit_exceeded', `Uploads may have ${deps.settings.maxSizeBytes} bytes at most.`, {
-      details: { maxSize: deps.settings.maxSizeBytes },
-    });
-  }
+  const before = upload.layout.kind === 'free' ? upload.receivedBytes : (place.offset ?? 0);
+  requireSize(before + input.sizeBytes, deps.settings);
   return place;
 }
 
@@ -130,102 +140,101 @@ function laterBytesError(): UploadError {
   return new UploadError('state_conflict', 'A part this short would be the last, but later bytes are stored.');
 }
 
-/** A part on record whose content is known to be what the client now states. */
-async function alreadyStored(deps: Deps, upload: OpenUpload, input: PutPartInput): Promise<Part | undefined> {
-  if (Object.keys(input.digests).length === 0) return undefined;
-  const part = await deps.records.findPart(upload.id, input.partNumber);
-  if (part?.sizeBytes !== input.sizeBytes) return undefined;
-  const same = Object.entries(input.digests).some(
-    ([algorithm, value]) => part.digests[algorithm as DigestAlgorithm] === value,
-  );
-  return same ? part : undefined;
+/** Whether the part on record is known to have the content that the client now states. */
+function isKnownSame(part: Part | undefined, { sizeBytes, digests }: PutPartInput): part is Part {
+  if (part?.sizeBytes !== sizeBytes) return false;
+  return Object.entries(digests).some(([algorithm, value]) => part.digests[algorithm as DigestAlgorithm] === value);
 }
 
-async function begin(deps: Deps, upload: OpenUpload, attempt: AttemptAddress): Promise<void> {
-  const begun = await deps.records.beginAttempt({ ...attempt, leaseMs: deps.settings.leaseMs });
-  if (begun.kind === 'begun') return;
-  if (begun.kind === 'busy') {
-    throw new UploadError('busy', 'The store is confirming an earlier request for this part. Try again.', {
-      retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(begun.retryAfterMs / 1000))),
-    });
-  }
-  throw await noLongerOpen(deps, upload.tenant, upload.id);
-}
-
-async function noLongerOpen(deps: Deps, tenant: string, id: string): Promise<UploadError> {
-  const now = await deps.records.find(tenant, id);
-  return now === undefined ? new UploadError('upload_not_found', 'There is no such upload.') : notOpen(now);
-}
-
-/** The body's way to the store, under the lease of its attempt. Ends the attempt when it fails. */
-async function sendToStore(
+/** Reads the body to its end and holds it to its word, without a call to the store: some lose a part on replacing it. */
+async function acknowledgeAgain(
   deps: Deps,
-  upload: OpenUpload,
   attempt: AttemptAddress,
+  live: LiveAttempt,
   input: PutPartInput,
-): Promise<{ etag: string; digests: Digests }> {
+  part: Part,
+): Promise<Part> {
+  await receive(deps, {
+    body: input.body(),
+    sizeBytes: input.sizeBytes,
+    digests: startAll(input.digests),
+    stop: live.signal,
+    beforeLast: (values) => verify(input.digests, values),
+  });
+  await deps.records.dropAttempt({ ...attempt, uncertain: false });
+  return part;
+}
+
+function keepLease(deps: Deps, attempt: AttemptAddress, live: LiveAttempt): () => void {
   const { leaseMs } = deps.settings;
-  const forwardsMd5 = deps.store.capabilities.verifies.has('md5') ? input.digests.md5 : undefined;
-  let computed: Digests = {};
-  let confirmed = false;
-  const displaced = new AbortController();
-  const live = deps.attempts.begin(attempt, (reason) => displaced.abort(reason));
-  const stopRenewing = deps.clock.every(leaseMs / 3, () => {
+  return deps.clock.every(renewEveryMs(deps), () => {
+    const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     deps.records.renewAttempt({ ...attempt, leaseMs }).then(
-      (held) => held || confirmed || displaced.abort(new DisplacedError()),
+      (lease) => (lease === 'held' ? live.extend(heldUntilMs) : live.yield()),
       () => undefined,
     );
   });
-  try {
-    const { etag } = await receive(deps, {
-      body: input.body(),
-      sizeBytes: input.sizeBytes,
-      digests: digestsToCompute(upload, input.digests, forwardsMd5 !== undefined),
-      stop: displaced.signal,
-      beforeLast: async (values) => {
-        verify(input.digests, values);
-        computed = values;
-        if (!(await deps.records.confirmAttempt({ ...attempt, leaseMs }))) throw new DisplacedError();
-        confirmed = true;
-      },
-      send: (body, signal) =>
-        callStore(deps, 'uploadPart', upload.id, () =>
-          deps.store.uploadPart(
-            {
-              bucket: upload.bucket,
-              key: upload.storeKey,
-              storeUploadId: upload.storeUploadId,
-              partNumber: input.partNumber,
-              body,
-              sizeBytes: input.sizeBytes,
-              contentMd5: forwardsMd5,
-            },
-            { signal },
-          ),
+}
+
+/** The body's way to the store. The last buffer goes only while the digests are true and the lease holds. */
+async function sendToStore(
+  deps: Deps,
+  live: LiveAttempt,
+  input: PutPartInput,
+  upload: OpenUpload,
+): Promise<{ etag: string; digests: Digests }> {
+  const forwardsMd5 = deps.store.capabilities.verifies.has('md5') ? input.digests.md5 : undefined;
+  let computed: Digests = {};
+  const { etag } = await receive(deps, {
+    body: input.body(),
+    sizeBytes: input.sizeBytes,
+    digests: digestsToCompute(upload, input.digests, forwardsMd5 !== undefined),
+    stop: live.signal,
+    beforeLast: (values) => {
+      verify(input.digests, values);
+      computed = values;
+      live.seal();
+    },
+    send: (body, signal) =>
+      callStore(deps, 'uploadPart', upload.id, () =>
+        deps.store.uploadPart(
+          {
+            bucket: upload.bucket,
+            key: upload.storeKey,
+            storeUploadId: upload.storeUploadId,
+            partNumber: input.partNumber,
+            body,
+            sizeBytes: input.sizeBytes,
+            contentMd5: forwardsMd5,
+          },
+          { signal },
         ),
-    });
-    return { etag, digests: { ...computed, ...(forwardsMd5 === undefined ? {} : { md5: forwardsMd5 }) } };
-  } catch (error) {
-    await settleFailure(deps, upload, attempt, { error, confirmed });
-    throw error instanceof DisplacedError
-      ? new UploadError('busy', 'A newer request for this part has taken over.', { retryAfterSeconds: 1, cause: error })
-      : toUploadError(error);
-  } finally {
-    stopRenewing();
-    live.end();
-  }
+      ),
+  });
+  return { etag, digests: { ...computed, ...(forwardsMd5 === undefined ? {} : { md5: forwardsMd5 }) } };
 }
 
 /** Frees the slot at once, and remembers where the store may still be at work. */
 async function settleFailure(
   deps: Deps,
-  upload: OpenUpload,
   attempt: AttemptAddress,
-  { error, confirmed }: { error: unknown; confirmed: boolean },
+  upload: OpenUpload,
+  { error, sealed }: { error: unknown; sealed: boolean },
 ): Promise<void> {
   const refused = error instanceof StoreError && error.kind !== 'unavailable';
-  await deps.records.dropAttempt({ ...attempt, uncertain: confirmed && !refused }).catch(() => undefined);
+  await deps.records.dropAttempt({ ...attempt, uncertain: sealed && !refused }).catch(() => undefined);
   if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
+}
+
+/** An attempt that lost its slot or its upload is told by the upload's state why. */
+async function explain(deps: Deps, { principal, uploadId }: PutPartInput, error: unknown): Promise<unknown> {
+  const displaced = error instanceof DisplacedError;
+  if (!displaced && !(error instanceof StoreError && error.kind === 'no_such_upload')) return toUploadError(error);
+  const upload = await findUpload(deps, principal, uploadId);
+  if (upload.state !== 'open') return notOpen(upload);
+  return displaced
+    ? new UploadError('busy', 'A newer request for this part has taken over.', { retryAfterSeconds: 1, cause: error })
+    : toUploadError(error);
 }
 
 function digestsToCompute(upload: OpenUpload, stated: Digests, md5IsForwarded: boolean): RunningDigest[] {
@@ -254,19 +263,22 @@ function verify(stated: Digests, computed: Digests): void {
 }
 
 /** Commits the part, or says why it does not count. */
-async function commit(deps: Deps, attempt: AttemptAddress, part: Part, fixesSize: boolean): Promise<void> {
-  const { uploadId, attemptId } = attempt;
+async function commit(
+  deps: Deps,
+  { uploadId, attemptId }: AttemptAddress,
+  { principal }: PutPartInput,
+  part: Part,
+  fixesSize: boolean,
+): Promise<void> {
   const committed = await deps.records.commitPart({ uploadId, attemptId, part, fixesSize });
-  if (committed.kind === 'committed') return;
-  await deps.records.dropAttempt({ ...attempt, uncertain: true }).catch(() => undefined);
   switch (committed.kind) {
+    case 'committed':
+      return;
     case 'displaced':
-      throw new UploadError('busy', 'A newer request for this part has taken over.', { retryAfterSeconds: 1 });
+      throw new DisplacedError();
     case 'size_conflict':
       throw laterBytesError();
     case 'not_open':
-      throw committed.upload === undefined
-        ? new UploadError('upload_not_found', 'There is no such upload.')
-        : notOpen(committed.upload);
+      throw notOpen(await findUpload(deps, principal, uploadId));
   }
 }

@@ -1,66 +1,126 @@
 import { and, eq, sql } from 'drizzle-orm';
 import type { AttemptAddress, UploadRecords } from '../core/ports.ts';
-import type { Connection } from './connection.ts';
-import { parts } from './schema.ts';
+import type { Connection, Db } from './connection.ts';
+import { toPart, toUpload } from './rows.ts';
+import { parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
+import { yieldChannel } from './yield-news.ts';
+
+type BeginInput = Parameters<UploadRecords['beginAttempt']>[0];
 
 /** The leases of slots. A lease is the part's row itself. */
 export function attemptRows(
   connection: Connection,
-): Pick<UploadRecords, 'beginAttempt' | 'renewAttempt' | 'confirmAttempt' | 'dropAttempt'> {
+): Pick<UploadRecords, 'beginAttempt' | 'askToYield' | 'renewAttempt' | 'dropAttempt'> {
   return {
-    beginAttempt: ({ uploadId, partNumber, attemptId, leaseMs }) =>
+    beginAttempt: (input) =>
       connection.run(async (db) => {
-        // A confirming attempt whose lease ran out may still land at the store: the part becomes doubtful.
-        const begun = await db.execute(sql`
-          insert into parts (upload_id, part_number, attempt_id, attempt_phase, attempt_until)
-          select id, ${partNumber}, ${attemptId}, 'receiving', ${fromNow(leaseMs)}
-            from uploads where id = ${uploadId} and state = 'open'
-          on conflict (upload_id, part_number) do update
-            set attempt_id = excluded.attempt_id, attempt_phase = 'receiving', attempt_until = excluded.attempt_until,
-                doubtful = parts.doubtful or coalesce(parts.attempt_phase = 'confirming', false)
-            where parts.attempt_phase is distinct from 'confirming' or parts.attempt_until <= now()
-          returning 1`);
-        if (begun.rowCount === 1) return { kind: 'begun' };
-        const { rows } = await db.execute<{ wait_ms: number }>(sql`
-          select greatest(0, extract(epoch from p.attempt_until - now()) * 1000)::float8 as wait_ms
-            from parts p join uploads u on u.id = p.upload_id
-            where p.upload_id = ${uploadId} and p.part_number = ${partNumber} and u.state = 'open'`);
-        return rows[0] === undefined ? { kind: 'not_open' } : { kind: 'busy', retryAfterMs: rows[0].wait_ms };
+        const begun = db.$with('begun').as(insertLease(db, input));
+        const [found] = await db
+          .with(begun)
+          .select({
+            upload: uploads,
+            begun: sql<boolean>`${begun.attemptId} is not null`,
+            slot: {
+              partNumber: begun.partNumber,
+              offset: begun.offset,
+              size: begun.size,
+              etag: begun.etag,
+              digests: begun.digests,
+            },
+          })
+          .from(uploads)
+          .leftJoin(begun, eq(begun.uploadId, uploads.id))
+          .where(and(eq(uploads.id, input.uploadId), eq(uploads.tenant, input.tenant)));
+        if (found === undefined) return { kind: 'not_found' };
+        const upload = toUpload(found.upload);
+        if (found.begun) return { kind: 'begun', upload, part: found.slot === null ? undefined : toPart(found.slot) };
+        if (upload.state !== 'open') return { kind: 'not_open', upload };
+        return { upload, ...(await findOccupant(db, input)) };
       }),
 
-    renewAttempt: ({ uploadId, partNumber, attemptId, leaseMs }) =>
+    askToYield: (attempt) =>
       connection.run(async (db) => {
-        const renewed = await db.execute(sql`
-          update parts set attempt_until = ${fromNow(leaseMs)} from uploads u
-            where parts.upload_id = ${uploadId} and part_number = ${partNumber} and attempt_id = ${attemptId}
-              and u.id = parts.upload_id and u.state = 'open'`);
-        return renewed.rowCount === 1;
+        await db.execute(sql`
+          with asked as (update parts set attempt_yields = true where ${isAttempt(attempt)} returning attempt_id)
+          select pg_notify(${yieldChannel}, attempt_id) from asked`);
       }),
 
-    confirmAttempt: ({ uploadId, partNumber, attemptId, leaseMs }) =>
+    renewAttempt: ({ leaseMs, ...attempt }) =>
       connection.run(async (db) => {
-        // The share lock waits for a claim that is being made, and makes a claim wait for this commit: a claim
-        // sees every attempt that may send its last byte.
-        const confirmed = await db.execute(sql`
-          with u as (select id from uploads where id = ${uploadId} and state = 'open' for share)
-          update parts set attempt_phase = 'confirming', attempt_until = ${fromNow(leaseMs)} from u
-            where parts.upload_id = u.id and part_number = ${partNumber} and attempt_id = ${attemptId}`);
-        return confirmed.rowCount === 1;
+        const [renewed] = await db
+          .update(parts)
+          .set({ attemptUntil: fromNow(leaseMs) })
+          .from(uploads)
+          .where(and(isAttempt(attempt), eq(uploads.id, parts.uploadId), eq(uploads.state, 'open')))
+          .returning({ yields: parts.attemptYields });
+        if (renewed === undefined) return 'lost';
+        return renewed.yields ? 'yield' : 'held';
       }),
 
-    dropAttempt: ({ uncertain, ...address }) =>
+    dropAttempt: ({ uncertain, ...attempt }) =>
       connection.run(async (db) => {
         await db
           .update(parts)
           .set({
             attemptId: null,
-            attemptPhase: null,
             attemptUntil: null,
+            attemptYields: false,
             ...(uncertain ? { doubtful: true } : {}),
           })
-          .where(isAttempt(address));
+          .where(isAttempt(attempt));
       }),
+  };
+}
+
+/** A lease that ran out belongs to a process that died or lost the records: what it sent may still land. */
+function insertLease(db: Db, { tenant, uploadId, partNumber, attemptId, leaseMs }: BeginInput) {
+  return db
+    .insert(parts)
+    .select((query) =>
+      query
+        .select({
+          uploadId: uploads.id,
+          partNumber: sql<number>`${partNumber}::integer`.as('part_number'),
+          offset: sql<null>`null::bigint`.as('offset'),
+          size: sql<null>`null::bigint`.as('size'),
+          etag: sql<null>`null::text`.as('etag'),
+          digests: sql<Record<string, string>>`'{}'::jsonb`.as('digests'),
+          storedAt: sql<null>`null::timestamptz`.as('stored_at'),
+          attemptId: sql<string>`${attemptId}::text`.as('attempt_id'),
+          attemptUntil: fromNow(leaseMs).as('attempt_until'),
+          attemptYields: sql<boolean>`false`.as('attempt_yields'),
+          attemptEpoch: sql<number>`0`.as('attempt_epoch'),
+          doubtful: sql<boolean>`false`.as('doubtful'),
+        })
+        .from(uploads)
+        .where(and(eq(uploads.id, uploadId), eq(uploads.tenant, tenant), eq(uploads.state, 'open'))),
+    )
+    .onConflictDoUpdate({
+      target: [parts.uploadId, parts.partNumber],
+      set: {
+        attemptId: sql`excluded.attempt_id`,
+        attemptUntil: sql`excluded.attempt_until`,
+        attemptYields: false,
+        doubtful: sql`${parts.doubtful} or ${parts.attemptId} is not null`,
+      },
+      setWhere: sql`${parts.attemptId} is null or ${parts.attemptUntil} <= now()`,
+    })
+    .returning();
+}
+
+async function findOccupant(db: Db, { uploadId, partNumber }: BeginInput) {
+  const [slot] = await db
+    .select({
+      attemptId: parts.attemptId,
+      retryAfterMs: sql<number>`greatest(0, extract(epoch from ${parts.attemptUntil} - now()) * 1000)::float8`,
+    })
+    .from(parts)
+    .where(and(eq(parts.uploadId, uploadId), eq(parts.partNumber, partNumber)));
+  return {
+    kind: 'occupied' as const,
+    attemptId: slot?.attemptId ?? '',
+    retryAfterMs: slot?.retryAfterMs ?? 0,
   };
 }
 

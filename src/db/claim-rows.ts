@@ -1,4 +1,4 @@
-import { and, eq, isNotNull, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, sql } from 'drizzle-orm';
 import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
 import type { Connection, Db } from './connection.ts';
 import { isUniqueViolation } from './errors.ts';
@@ -6,6 +6,7 @@ import { lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
+import { yieldChannel } from './yield-news.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
 
@@ -137,7 +138,7 @@ async function claimCompletion(
   if (row.state !== 'open') return { kind: 'not_open', upload };
   const size = await coveredSize(tx, row, input.sizeBytes);
   if (size === undefined) return { kind: 'incomplete', upload };
-  if (await isConfirming(tx, input.id)) return { kind: 'busy', upload };
+  if (await askLiveAttempts(tx, input.id)) return { kind: 'busy', upload };
   await endAttempts(tx, input.id);
   const doubtful = row.signed || (await hasDoubtfulPart(tx, input.id));
   const claimed = await tx
@@ -169,18 +170,37 @@ async function coveredSize(tx: Db, row: UploadRow, expected: number | undefined)
   return count === row.contiguousParts ? size : undefined;
 }
 
-async function isConfirming(tx: Db, uploadId: string): Promise<boolean> {
+/** Asks every live attempt to yield; whether there is one. */
+async function askLiveAttempts(tx: Db, uploadId: string): Promise<boolean> {
   const { rowCount } = await tx.execute(sql`
-    select 1 from parts where upload_id = ${uploadId} and attempt_phase = 'confirming' and attempt_until > now() limit 1`);
+    with asked as (update parts set attempt_yields = true
+                     where upload_id = ${uploadId} and attempt_id is not null and attempt_until > now()
+                     returning attempt_id)
+    select pg_notify(${yieldChannel}, attempt_id) from asked`);
   return (rowCount ?? 0) > 0;
 }
 
-/** Displaces what is still receiving; what was being confirmed when its process died stays doubtful. */
-async function endAttempts(tx: Db, uploadId: string): Promise<void> {
-  await tx.execute(sql`
-    update parts set doubtful = doubtful or attempt_phase = 'confirming',
-                     attempt_id = null, attempt_phase = null, attempt_until = null
-      where upload_id = ${uploadId} and attempt_id is not null`);
+/** From here on no attempt of these uploads can commit. What one may have sent stays doubtful. */
+export async function endAttempts(tx: Db, ...uploadIds: string[]): Promise<void> {
+  const live = tx.$with('live').as(
+    tx
+      .select({ uploadId: parts.uploadId, partNumber: parts.partNumber, attemptId: parts.attemptId })
+      .from(parts)
+      .where(and(inArray(parts.uploadId, uploadIds), isNotNull(parts.attemptId)))
+      .for('update'),
+  );
+  const ended = tx.$with('ended').as(
+    tx
+      .update(parts)
+      .set({ doubtful: true, attemptId: null, attemptUntil: null, attemptYields: false })
+      .from(live)
+      .where(and(eq(parts.uploadId, live.uploadId), eq(parts.partNumber, live.partNumber)))
+      .returning({ attemptId: live.attemptId }),
+  );
+  await tx
+    .with(live, ended)
+    .select({ told: sql`pg_notify(${yieldChannel}, ${ended.attemptId})` })
+    .from(ended);
 }
 
 async function hasDoubtfulPart(tx: Db, uploadId: string): Promise<boolean> {

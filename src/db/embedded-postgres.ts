@@ -3,7 +3,7 @@ import pg from 'pg';
 import { type Cluster, clusterIn, ensureCluster, readPassword, removeDrafts, superuser } from './embedded/cluster.ts';
 import { EmbeddedPostgresError } from './embedded/embedded-postgres-error.ts';
 import { takeOwnership } from './embedded/ownership.ts';
-import { findPostmaster, lastWords, startPostmaster, stopPostmaster } from './embedded/postmaster.ts';
+import { faultsTold, findPostmaster, startPostmaster, stopPostmaster } from './embedded/postmaster.ts';
 import { findPostgresPrograms, type PostgresPrograms } from './embedded/programs.ts';
 
 export { EmbeddedPostgresError };
@@ -65,6 +65,7 @@ async function bringUp(
 ): Promise<OwnedServer> {
   const { log, signal, port } = options;
   const deadline = Date.now() + patienceMs;
+  log(`bringing up Postgres on ${cluster.directory}`);
   for (;;) {
     const postmaster = await findPostmaster(cluster);
     if (postmaster?.port !== undefined) {
@@ -72,10 +73,7 @@ async function bringUp(
       if (owner !== undefined) return prepared(cluster, { port: postmaster.port, owner });
     }
     signal?.throwIfAborted();
-    if (postmaster === undefined) {
-      log(`starting Postgres on ${cluster.directory}`);
-      if (await startPostmaster(cluster, programs, { port, signal })) continue;
-    }
+    if (postmaster === undefined && (await startPostmaster(cluster, programs, { port, signal }))) continue;
     if (Date.now() > deadline) throw await stuck(cluster, postmaster?.pid);
     await sleep(pollMs, undefined, { ...(signal && { signal }) });
   }
@@ -163,6 +161,6 @@ async function stuck(cluster: Cluster, pid: number | undefined): Promise<Embedde
   const which = pid === undefined ? '' : `, process ${pid},`;
   return new EmbeddedPostgresError(
     `The embedded Postgres of ${cluster.dataDir}${which} neither starts nor ends. Its log is in ` +
-      `${cluster.logDirectory}. ${await lastWords(cluster)}`,
+      `${cluster.logDirectory}. ${await faultsTold(cluster, pid)}`,
   );
 }

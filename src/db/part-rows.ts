@@ -6,6 +6,8 @@ import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
+/** What the function of the migration answers. */
+type Outcome = 'committed' | 'displaced' | 'size_conflict' | 'not_open';
 
 /** Durable parts, and the counters on the upload that every change of them moves in the same transaction. */
 export function partRows(
@@ -30,32 +32,12 @@ export function partRows(
       }),
 
     commitPart: ({ uploadId, attemptId, part, fixesSize }) =>
-      connection.transaction(async (tx) => {
-        const upload = await lockUpload(tx, uploadId);
-        if (upload?.state !== 'open') return { kind: 'not_open', upload: upload && toUpload(upload) };
-        const [slot] = await tx.select().from(parts).where(isSlot(uploadId, part.partNumber)).for('update');
-        if (slot?.attemptId !== attemptId) return { kind: 'displaced' };
-        if (upload.size === null && fixesSize && (await hasPartAfter(tx, uploadId, part.partNumber))) {
-          return { kind: 'size_conflict' };
-        }
-        const end = (part.offset ?? 0) + part.sizeBytes;
-        if (upload.size !== null && upload.layout === 'planned' && end > upload.size) return { kind: 'size_conflict' };
-        await tx
-          .update(parts)
-          .set({ ...durable(part), attemptId: null, attemptPhase: null, attemptUntil: null })
-          .where(isSlot(uploadId, part.partNumber));
-        const [row] = await tx
-          .update(uploads)
-          .set({
-            ...(await countersWith(tx, upload, part, slot.etag === null ? undefined : (slot.size ?? 0))),
-            ...(upload.size === null && fixesSize ? { size: end } : {}),
-            lastWriteAt: sql`now()`,
-            updatedAt: sql`now()`,
-          })
-          .where(eq(uploads.id, uploadId))
-          .returning();
-        if (row === undefined) throw new Error('records: a locked upload vanished');
-        return { kind: 'committed', upload: toUpload(row) };
+      connection.run(async (db) => {
+        const { rows } = await db.execute<{ outcome: Outcome; contiguous_offset: string | null }>(sql`
+          select * from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null},
+            ${part.sizeBytes}, ${part.etag}, ${JSON.stringify(part.digests)}, ${fixesSize})`);
+        const { outcome, contiguous_offset } = rows[0] ?? { outcome: 'not_open', contiguous_offset: null };
+        return outcome === 'committed' ? { kind: outcome, offset: Number(contiguous_offset) } : { kind: outcome };
       }),
 
     adoptParts: ({ uploadId, parts: adopted, fixesSizeBytes }) =>
@@ -111,45 +93,6 @@ function durable(part: Part) {
 export async function lockUpload(tx: Db, id: string): Promise<UploadRow | undefined> {
   const [row] = await tx.select().from(uploads).where(eq(uploads.id, id)).for('update');
   return row;
-}
-
-async function hasPartAfter(tx: Db, uploadId: string, partNumber: number): Promise<boolean> {
-  const [later] = await tx
-    .select({ partNumber: parts.partNumber })
-    .from(parts)
-    .where(and(eq(parts.uploadId, uploadId), gt(parts.partNumber, partNumber), isNotNull(parts.etag)))
-    .limit(1);
-  return later !== undefined;
-}
-
-/** Moves the counters forward by one part; the run of parts without a gap is followed, never recomputed. */
-async function countersWith(
-  tx: Db,
-  upload: UploadRow,
-  part: Part,
-  replacedSize: number | undefined,
-): Promise<Pick<UploadRow, 'receivedBytes' | 'contiguousParts' | 'offset'>> {
-  const delta = part.sizeBytes - (replacedSize ?? 0);
-  const receivedBytes = upload.receivedBytes + delta;
-  let { contiguousParts, offset } = upload;
-  if (part.partNumber <= contiguousParts) return { receivedBytes, contiguousParts, offset: offset + delta };
-  if (part.partNumber > contiguousParts + 1) return { receivedBytes, contiguousParts, offset };
-  contiguousParts = part.partNumber;
-  offset += part.sizeBytes;
-  for (;;) {
-    const next = await tx
-      .select({ partNumber: parts.partNumber, size: parts.size })
-      .from(parts)
-      .where(and(eq(parts.uploadId, upload.id), gt(parts.partNumber, contiguousParts), isNotNull(parts.etag)))
-      .orderBy(asc(parts.partNumber))
-      .limit(100);
-    for (const { partNumber, size } of next) {
-      if (partNumber !== contiguousParts + 1) return { receivedBytes, contiguousParts, offset };
-      contiguousParts = partNumber;
-      offset += size ?? 0;
-    }
-    if (next.length < 100) return { receivedBytes, contiguousParts, offset };
-  }
 }
 
 /** The counters from the parts themselves: after many changed at once. */

@@ -1,5 +1,6 @@
 import { inArray, sql } from 'drizzle-orm';
 import type { UploadRecords } from '../core/ports.ts';
+import { endAttempts } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
 import { toUpload } from './rows.ts';
 import { uploads } from './schema.ts';
@@ -21,11 +22,7 @@ export function reaperRows(connection: Connection): Pick<UploadRecords, 'claimDu
           .for('update', { skipLocked: true });
         if (due.length === 0) return [];
         const ids = due.map(({ id }) => id);
-        await tx.execute(sql`
-          update parts set doubtful = doubtful or attempt_phase = 'confirming',
-                           attempt_id = null, attempt_phase = null, attempt_until = null
-            where attempt_id is not null and upload_id in
-              (select id from uploads where state = 'open' and ${inArray(uploads.id, ids)})`);
+        await endAttempts(tx, ...ids);
         const claimed = await tx
           .update(uploads)
           .set({

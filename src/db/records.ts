@@ -5,11 +5,13 @@ import type { Connection } from './connection.ts';
 import { partRows } from './part-rows.ts';
 import { reaperRows } from './reaper-rows.ts';
 import { uploadRows } from './upload-rows.ts';
+import type { YieldNews } from './yield-news.ts';
 
 /** The records in Postgres. */
-export function createRecords(connection: Connection): UploadRecords {
+export function createRecords(connection: Connection, news: Pick<YieldNews, 'onYield'>): UploadRecords {
   return {
     check: () => connection.run(async (db) => void (await db.execute('select 1'))),
+    onYield: (listener) => news.onYield(listener),
     ...uploadRows(connection),
     ...attemptRows(connection),
     ...partRows(connection),

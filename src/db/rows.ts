@@ -3,7 +3,7 @@ import type { Part, Upload } from '../core/upload.ts';
 import type { parts, uploads } from './schema.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
-type PartRow = typeof parts.$inferSelect;
+type PartRow = Pick<typeof parts.$inferSelect, 'partNumber' | 'offset' | 'size' | 'etag' | 'digests'>;
 
 export function toUpload(row: UploadRow): Upload {
   return {

@@ -134,9 +134,9 @@ export const parts = pgTable(
     digests: jsonb().$type<Digests>().notNull().default({}),
     storedAt: instant('stored_at'),
     attemptId: text('attempt_id'),
-    /** `confirming`: the store may have the last byte; nobody may displace it. */
-    attemptPhase: text('attempt_phase').$type<'receiving' | 'confirming'>(),
     attemptUntil: instant('attempt_until'),
+    /** Somebody asks the attempt to give the slot up. */
+    attemptYields: boolean('attempt_yields').notNull().default(false),
     attemptEpoch: integer('attempt_epoch').notNull().default(0),
     /** An attempt's fate at the store is unknown. */
     doubtful: boolean().notNull().default(false),

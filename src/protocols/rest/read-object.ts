@@ -62,6 +62,7 @@ async function send(
   }
   outgoing.writeHead(range === undefined ? 200 : 206, {
     ...headersOf(facts),
+    'X-Request-Id': c.get('requestId'),
     'Content-Length': range === undefined ? facts.sizeBytes : range.last - range.first + 1,
     ...(range === undefined ? {} : { 'Content-Range': `bytes ${range.first}-${range.last}/${facts.sizeBytes}` }),
   });

@@ -1,0 +1,90 @@
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
+import type { AttemptAddress } from './ports.ts';
+import type { Principal } from './principal.ts';
+import type { Part } from './upload.ts';
+
+/** A hand-over that news do not reach is noticed by the older attempt when it renews its lease. */
+const renewalsPerLease = 3;
+const pollMs = 200;
+
+export function renewEveryMs(deps: Pick<Deps, 'settings'>): number {
+  return deps.settings.leaseMs / renewalsPerLease;
+}
+
+export interface LeasedSlot {
+  readonly upload: OpenUpload;
+  /** The durable part that the slot has already. */
+  readonly part: Part | undefined;
+  /** When the lease runs out, on this process's clock, at the earliest. */
+  readonly heldUntilMs: number;
+}
+
+/**
+ * Leases a slot for an attempt; an older attempt at it is asked to yield first. `check` judges the request against
+ * the upload before anybody is disturbed.
+ * @throws UploadError `busy` when the older attempt's last byte is on its way, or what `check` throws
+ */
+export async function leaseSlot(
+  deps: Deps,
+  principal: Principal,
+  attempt: AttemptAddress,
+  check: (upload: OpenUpload) => void,
+): Promise<LeasedSlot> {
+  const { leaseMs } = deps.settings;
+  const giveUpAtMs = deps.clock.now().getTime() + renewEveryMs(deps) + 1000;
+  let asked: string | undefined;
+  for (;;) {
+    const heldUntilMs = deps.clock.now().getTime() + leaseMs;
+    const begun = await deps.records.beginAttempt({ ...attempt, tenant: principal.tenant, leaseMs });
+    if (begun.kind === 'begun') {
+      const upload = await orDrop(deps, attempt, () => {
+        requireSeen(principal, begun.upload);
+        const open = requireOpen(begun.upload);
+        check(open);
+        return open;
+      });
+      return { upload, part: begun.part, heldUntilMs };
+    }
+    if (begun.kind === 'not_found') throw new UploadError('upload_not_found', 'There is no such upload.');
+    requireSeen(principal, begun.upload);
+    if (begun.kind === 'not_open') throw notOpen(begun.upload);
+    check(requireOpen(begun.upload));
+    if (deps.clock.now().getTime() > giveUpAtMs) throw busyError(begun.retryAfterMs);
+    const isNew = begun.attemptId !== asked;
+    asked = begun.attemptId;
+    await waitForYield(deps, { ...attempt, attemptId: begun.attemptId }, { isNew, retryAfterMs: begun.retryAfterMs });
+  }
+}
+
+async function orDrop<T>(deps: Deps, attempt: AttemptAddress, work: () => T): Promise<T> {
+  try {
+    return work();
+  } catch (error) {
+    await deps.records.dropAttempt({ ...attempt, uncertain: false }).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function waitForYield(
+  deps: Deps,
+  older: AttemptAddress,
+  { isNew, retryAfterMs }: { isNew: boolean; retryAfterMs: number },
+): Promise<void> {
+  const here = deps.attempts.find(older.attemptId);
+  if (here === undefined) {
+    if (isNew) await deps.records.askToYield(older);
+    await deps.clock.sleep(pollMs);
+    return;
+  }
+  here.yield();
+  if (here.isSealed) throw busyError(retryAfterMs);
+  await here.ended;
+}
+
+function busyError(retryAfterMs: number): UploadError {
+  return new UploadError('busy', 'The store is confirming an earlier request for this part. Try again.', {
+    retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
+  });
+}

@@ -1,0 +1,107 @@
+import { Readable } from 'node:stream';
+import {
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  type HeadObjectCommandOutput,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { type ObjectFacts, type ObjectStore, StoreError } from '../../core/ports.ts';
+import { callStore, callWithBody } from './call.ts';
+import type { S3Clients } from './clients.ts';
+import { kindOf } from './errors.ts';
+import { decodeMetadata, encodeMetadata } from './metadata.ts';
+
+type ObjectCalls = Pick<ObjectStore, 'check' | 'putObject' | 'getObject' | 'headObject' | 'deleteObjects'>;
+
+/** S3: DeleteObjects. */
+const maxKeysPerDelete = 1000;
+
+export function objectCalls({ data, control }: S3Clients): ObjectCalls {
+  return {
+    async check(bucket, { signal } = {}) {
+      const command = new HeadBucketCommand({ Bucket: bucket });
+      try {
+        await callStore(`HeadBucket ${bucket}`, signal, (options) => control.send(command, options));
+      } catch (error) {
+        if (!isNoSuchObject(error)) throw error;
+        throw new StoreError('refused', `The store has no bucket ${bucket}.`, { cause: error });
+      }
+    },
+
+    async putObject(input, { signal } = {}) {
+      const command = new PutObjectCommand({
+        Bucket: input.bucket,
+        Key: input.key,
+        Body: input.body,
+        ContentLength: input.sizeBytes,
+        ContentType: input.contentType,
+        Metadata: encodeMetadata(input.metadata ?? {}),
+      });
+      const { ETag = '' } = await callWithBody('PutObject', input, signal, (options) => data.send(command, options));
+      return { etag: ETag };
+    },
+
+    async getObject({ bucket, key, range }, { signal } = {}) {
+      const command = new GetObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        ...(range && { Range: `bytes=${range.first}-${range.last}` }),
+      });
+      const answer = await callStore('GetObject', signal, (options) => data.send(command, options));
+      return { ...factsOf(answer), sizeBytes: wholeSizeOf(answer), body: bodyOf(answer) };
+    },
+
+    async headObject({ bucket, key }, { signal } = {}) {
+      const command = new HeadObjectCommand({ Bucket: bucket, Key: key });
+      try {
+        return factsOf(await callStore('HeadObject', signal, (options) => control.send(command, options)));
+      } catch (error) {
+        if (isNoSuchObject(error)) return undefined;
+        throw error;
+      }
+    },
+
+    async deleteObjects({ bucket, keys }, { signal } = {}) {
+      for (let start = 0; start < keys.length; start += maxKeysPerDelete) {
+        const batch = keys.slice(start, start + maxKeysPerDelete);
+        const command = new DeleteObjectsCommand({
+          Bucket: bucket,
+          Delete: { Objects: batch.map((Key) => ({ Key })), Quiet: true },
+        });
+        const { Errors = [] } = await callStore('DeleteObjects', signal, (options) => control.send(command, options));
+        for (const { Key, Code, Message } of Errors) {
+          const kind = kindOf(Code, undefined);
+          if (kind !== 'no_such_object') throw new StoreError(kind, `DeleteObjects: ${Key}: ${Message} (${Code})`);
+        }
+      }
+    },
+  };
+}
+
+function factsOf(answer: HeadObjectCommandOutput | GetObjectCommandOutput): ObjectFacts {
+  return {
+    sizeBytes: answer.ContentLength ?? 0,
+    etag: answer.ETag ?? '',
+    contentType: answer.ContentType,
+    metadata: decodeMetadata(answer.Metadata),
+    lastModified: answer.LastModified,
+  };
+}
+
+/** RFC 9110, 14.4: `bytes first-last/complete-length`. */
+function wholeSizeOf({ ContentRange, ContentLength = 0 }: GetObjectCommandOutput): number {
+  const whole = ContentRange?.split('/')[1];
+  return whole === undefined ? ContentLength : Number(whole);
+}
+
+function bodyOf({ Body }: GetObjectCommandOutput): Readable {
+  if (Body instanceof Readable) return Body;
+  throw new StoreError('unavailable', 'GetObject: the store answered without a body');
+}
+
+function isNoSuchObject(error: unknown): boolean {
+  return error instanceof StoreError && error.kind === 'no_such_object';
+}
