@@ -43,15 +43,16 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       if ((hasBody(incoming) && !incoming.complete) || options.isStopping()) c.header('Connection', 'close');
       c.header('X-Request-Id', requestId);
     }
+    const brokeOff = outgoing.destroyed && !outgoing.writableFinished;
     log.info(
       {
         requestId,
         method: c.req.method,
         path: c.req.path,
-        status: alreadySent ? outgoing.statusCode : c.res.status,
+        ...(brokeOff ? {} : { status: alreadySent ? outgoing.statusCode : c.res.status }),
         ms: Math.round(performance.now() - began),
       },
-      outgoing.destroyed ? 'request broke off' : 'request',
+      brokeOff ? 'request broke off' : 'request',
     );
   });
 
