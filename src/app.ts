@@ -1,7 +1,8 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import type { Deps } from './core/deps.ts';
-import { UploadError } from './core/errors.ts';
+import { ClientGoneError, UploadError } from './core/errors.ts';
 import { newId } from './core/random.ts';
 import type { Logger } from './observability/log.ts';
 import type { Admission } from './protocols/http/admission.ts';
@@ -34,6 +35,7 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
   app.use(async (c, next) => {
     const requestId = newId();
     c.set('requestId', requestId);
+    c.set('bodyIdleMs', options.core.settings.bodyIdleMs);
     const began = performance.now();
     await next();
     const { incoming, outgoing } = c.env;
@@ -58,6 +60,10 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
 
   app.onError((error, c) => {
     const requestId = c.get('requestId');
+    if (error instanceof ClientGoneError) {
+      c.env.outgoing.destroy();
+      return RESPONSE_ALREADY_SENT;
+    }
     if (error instanceof UploadError) {
       if (restProblems[error.code].status >= 500)
         log.warn({ requestId, code: error.code, err: error.cause }, error.message);

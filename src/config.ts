@@ -88,7 +88,7 @@ const environment = z.object({
     .describe('Allows PARTWAY_AUTH=none on an address that others can reach.'),
   PARTWAY_PUBLIC_URL: url
     .optional()
-    .describe('The URL that clients use, for links in answers. Unset: what the request was sent to.'),
+    .describe('The URL that clients use, for links in answers. Unset: links are relative.'),
   PARTWAY_UPLOAD_LIFETIME: span.default(7 * 86_400_000).describe('An upload that is not completed by then expires.'),
   PARTWAY_STORE_KEEPS: span
     .optional()

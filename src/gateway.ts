@@ -20,6 +20,7 @@ import { logEvents } from './observability/events.ts';
 import { createLog, type Logger } from './observability/log.ts';
 import { Admission } from './protocols/http/admission.ts';
 import { authenticate } from './protocols/http/authentication.ts';
+import { answerMalformedRequests } from './protocols/http/client-errors.ts';
 import { holdContinues } from './protocols/http/continue.ts';
 import { rememberPrincipals } from './protocols/http/recent-principals.ts';
 import { Reaper } from './reaper/reaper.ts';
@@ -206,6 +207,7 @@ async function listen(
     getRequestListener(fetch),
   );
   holdContinues(server);
+  answerMalformedRequests(server);
   await new Promise<void>((done, fail) => {
     server.once('error', fail);
     server.listen(settings.PARTWAY_PORT, settings.PARTWAY_HOST, () => {

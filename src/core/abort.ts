@@ -1,7 +1,7 @@
 import { type Claim, claimOf, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen } from './find.ts';
+import { findUpload, notFoundError, notOpen } from './find.ts';
 import { StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
@@ -25,7 +25,7 @@ export async function abortUpload(deps: Deps, principal: Principal, uploadId: st
     leaseMs: deps.settings.leaseMs,
     reason: 'requested',
   });
-  if (claim.upload === undefined) throw new UploadError('upload_not_found', 'There is no such upload.');
+  if (claim.upload === undefined) throw notFoundError();
   if (claim.kind === 'busy' || claim.upload.state === 'aborted') return;
   if (claim.kind === 'not_open') throw notOpen(claim.upload);
   await finishAbort(deps, claimOf(claim.upload, claimId));

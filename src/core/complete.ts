@@ -9,6 +9,7 @@ import { partsOf } from './parts-of.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
+import { faultOfWhole } from './whole-digest.ts';
 
 export interface CompleteInput {
   readonly principal: Principal;
@@ -39,7 +40,10 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
   for (;;) {
     const upload = await findUpload(deps, input.principal, input.uploadId);
     const outcome = await step(deps, upload, input);
-    if (outcome !== 'wait') return { kind: 'completed', upload: outcome };
+    if (outcome !== 'wait') {
+      await requireSame(deps, outcome, input);
+      return { kind: 'completed', upload: outcome };
+    }
     if (deps.clock.now().getTime() + pollMs > giveUpAt) return { kind: 'pending', upload, retryAfterSeconds: 2 };
     await deps.clock.sleep(pollMs);
     pollMs = Math.min(pollMs * 2, slowestPollMs);
@@ -49,7 +53,6 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
 async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait'> {
   switch (upload.state) {
     case 'completed':
-      await requireSame(deps, upload, input);
       return upload;
     case 'creating':
       return 'wait';
@@ -72,16 +75,16 @@ async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput):
     claimId,
     leaseMs: deps.settings.leaseMs,
     sizeBytes: input.sizeBytes,
+    digest: input.digest,
   });
   switch (claim.kind) {
     case 'claimed':
       return finishCompletion(deps, claimOf(claim.upload, claimId), {
         takenOver: false,
         doubtful: claim.doubtful,
-        ...(input.digest === undefined ? {} : { digest: input.digest }),
       });
     case 'incomplete':
-      throw await incompleteError(deps, claim.upload);
+      throw await incompleteError(deps, claim.upload, input.sizeBytes);
     case 'busy':
     case 'not_open':
       return 'wait';
@@ -111,11 +114,8 @@ function requireCheckable(digest: Upload['digest']): void {
 
 /** What the client believes of the upload is what is on record. */
 async function requireSame(deps: Deps, upload: Upload, input: CompleteInput): Promise<void> {
-  if (input.sizeBytes !== undefined && upload.sizeBytes !== undefined && input.sizeBytes !== upload.sizeBytes) {
-    throw new UploadError('state_conflict', `The upload's size is ${upload.sizeBytes}, not ${input.sizeBytes}.`, {
-      details: { size: upload.sizeBytes },
-    });
-  }
+  requireSameSize(upload, input.sizeBytes);
+  await requireSameDigest(deps, upload, input.digest);
   if (input.parts === undefined) return;
   const recorded = new Map((await partsOf(deps, upload.id)).map((part) => [part.partNumber, unquoted(part.etag)]));
   const differing = input.parts.filter(({ partNumber, etag }) => recorded.get(partNumber) !== unquoted(etag));
@@ -130,17 +130,57 @@ async function requireSame(deps: Deps, upload: Upload, input: CompleteInput): Pr
   });
 }
 
+function requireSameSize({ sizeBytes, receivedBytes }: Upload, expectedBytes: number | undefined): void {
+  if (expectedBytes === undefined) return;
+  const differs = sizeBytes === undefined ? expectedBytes < receivedBytes : expectedBytes !== sizeBytes;
+  if (!differs) return;
+  throw new UploadError('state_conflict', `The upload's size is ${sizeBytes ?? receivedBytes}, not ${expectedBytes}.`, {
+    details: { expectedSize: sizeBytes ?? receivedBytes },
+  });
+}
+
+async function requireSameDigest(deps: Deps, upload: Upload, expected: Upload['digest']): Promise<void> {
+  if (expected === undefined) return;
+  const { digest, state } = upload;
+  if (digest !== undefined && digest.algorithm !== expected.algorithm) {
+    throw new UploadError(
+      'state_conflict',
+      `The upload declares its ${digest.algorithm}, not its ${expected.algorithm}.`,
+    );
+  }
+  if (digest !== undefined && digest.value !== expected.value) {
+    throw new UploadError(
+      'digest_mismatch',
+      `The upload's ${digest.algorithm} is ${digest.value}, not ${expected.value}.`,
+      {
+        details: { algorithm: digest.algorithm, expected: expected.value, actual: digest.value },
+      },
+    );
+  }
+  if (digest !== undefined || state !== 'completed') return;
+  const fault = faultOfWhole(await partsOf(deps, upload.id), expected);
+  if (fault !== undefined) throw fault;
+}
+
 function unquoted(etag: string): string {
   return etag.replace(/^"|"$/g, '');
 }
 
-async function incompleteError(deps: Deps, upload: Upload): Promise<UploadError> {
-  const missing = await missingParts(deps, upload, listedMissing);
+async function incompleteError(deps: Deps, upload: Upload, expectedBytes: number | undefined): Promise<UploadError> {
+  const { receivedBytes } = upload;
+  const sizeBytes = upload.sizeBytes ?? expectedBytes;
+  const missing = await missingParts(deps, { ...upload, sizeBytes }, listedMissing);
   return new UploadError(
     'incomplete',
-    upload.sizeBytes === undefined && upload.receivedBytes === 0
+    sizeBytes === undefined && receivedBytes === 0
       ? 'Nothing is stored yet. To make an empty object say "size": 0.'
-      : 'Bytes are missing.',
-    { details: { missing: missing.map(({ sizeBytes, ...slot }) => ({ ...slot, size: sizeBytes })) } },
+      : `${receivedBytes} bytes are stored${sizeBytes === undefined ? ', with a gap' : ` of ${sizeBytes}`}.`,
+    {
+      details: {
+        receivedBytes,
+        ...(sizeBytes === undefined ? {} : { expectedSize: sizeBytes }),
+        missing: missing.map(({ partNumber, offset, sizeBytes: size }) => ({ partNumber, offset, size })),
+      },
+    },
   );
 }

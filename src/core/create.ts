@@ -6,7 +6,7 @@ import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
 import { placeOf, requireMetadata, requireSize } from './limits.ts';
 import type { NewUpload } from './ports.ts';
-import type { Principal } from './principal.ts';
+import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { callStore, toUploadError } from './store-faults.ts';
 import type { Protocol, Upload } from './upload.ts';
@@ -40,7 +40,7 @@ export const tokenMetadataName = 'partway-token';
 export async function createUpload(deps: Deps, input: CreateInput): Promise<Upload> {
   const upload = plan(deps, input);
   const inserted = await deps.records.insert(upload);
-  if (inserted.kind === 'existing') return existing(inserted, upload);
+  if (inserted.kind === 'existing') return existing(inserted, upload, input.principal);
   const { storeUploadId } = await openAtStore(deps, inserted.upload);
   const opened = await deps.records.open({ id: upload.id, storeUploadId, keepsMs: storeKeepsMs(deps) });
   if (opened === undefined) {
@@ -120,8 +120,8 @@ function hashOf({ principal: _, idempotencyKey: __, ...request }: CreateInput): 
   return createHash('sha256').update(canonical).digest('hex');
 }
 
-function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpload): Upload {
-  if (found.requestHash !== wanted.idempotency?.requestHash) {
+function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpload, principal: Principal): Upload {
+  if (found.requestHash !== wanted.idempotency?.requestHash || !mayUse(principal, found.upload)) {
     throw new UploadError('idempotency_conflict', 'This Idempotency-Key was used for another request.');
   }
   if (found.upload.state === 'creating') {

@@ -1,6 +1,7 @@
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { mayUse, type Principal } from './principal.ts';
+import { isId } from './random.ts';
 import type { AbortReason, Upload } from './upload.ts';
 
 /**
@@ -8,15 +9,19 @@ import type { AbortReason, Upload } from './upload.ts';
  * @throws UploadError `upload_not_found`
  */
 export async function findUpload(deps: Pick<Deps, 'records'>, principal: Principal, id: string): Promise<Upload> {
-  const upload = await deps.records.find(principal.tenant, id);
-  if (upload === undefined) throw new UploadError('upload_not_found', 'There is no such upload.');
+  const upload = isId(id) ? await deps.records.find(principal.tenant, id) : undefined;
+  if (upload === undefined) throw notFoundError();
   requireSeen(principal, upload);
   return upload;
 }
 
 /** @throws UploadError `upload_not_found` where the principal's bucket or prefix does not reach it */
 export function requireSeen(principal: Principal, upload: Upload): void {
-  if (!mayUse(principal, upload)) throw new UploadError('upload_not_found', 'There is no such upload.');
+  if (!mayUse(principal, upload)) throw notFoundError();
+}
+
+export function notFoundError(): UploadError {
+  return new UploadError('upload_not_found', 'There is no such upload.');
 }
 
 /** An upload that is `open` and so has its multipart upload at the store. */
@@ -37,12 +42,12 @@ export function notOpen(upload: Upload): UploadError {
     case 'deleted':
       return goneError(upload.reason);
     case 'completed':
-      return new UploadError('state_conflict', 'The upload is completed.', { details: { state: upload.state } });
+      return new UploadError('state_conflict', 'The upload is completed.', { details: { uploadState: upload.state } });
     case 'creating':
     case 'completing':
     case 'open':
       return new UploadError('busy', `The upload is ${upload.state}. Try again.`, {
-        details: { state: upload.state },
+        details: { uploadState: upload.state },
         retryAfterSeconds: 1,
       });
   }
@@ -58,5 +63,5 @@ const goneMessages: Readonly<Record<AbortReason, string>> = {
 
 export function goneError(reason: AbortReason | undefined): UploadError {
   const known = reason ?? 'requested';
-  return new UploadError('upload_gone', goneMessages[known], { details: { reason: known } });
+  return new UploadError('upload_gone', goneMessages[known], { details: { reason: known, uploadState: 'aborted' } });
 }

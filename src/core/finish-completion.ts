@@ -1,13 +1,13 @@
 import { type Claim, underClaim } from './claim.ts';
 import { tokenMetadataName } from './create.ts';
 import type { Deps } from './deps.ts';
-import { combineCrcs, isCombinable } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { goneError } from './find.ts';
 import { partsOf } from './parts-of.ts';
 import { type StoredPart, StoreError } from './ports.ts';
 import { callStore, toUploadError } from './store-faults.ts';
 import type { Part, Upload } from './upload.ts';
+import { faultOfWhole } from './whole-digest.ts';
 
 /** How often Complete is tried before the claim is left to the reaper. */
 const attempts = 3;
@@ -25,7 +25,7 @@ const pauseMs = 500;
 export async function finishCompletion(
   deps: Deps,
   claim: Claim,
-  input: { readonly takenOver: boolean; readonly doubtful: boolean; readonly digest?: Upload['digest'] },
+  input: { readonly takenOver: boolean; readonly doubtful: boolean },
 ): Promise<Upload> {
   return underClaim(deps, claim, async () => {
     if (input.takenOver) {
@@ -34,7 +34,8 @@ export async function finishCompletion(
     }
     const parts = await partsOf(deps, claim.upload.id);
     await requireSizes(deps, claim, parts);
-    await requireDigest(deps, claim, parts, input.digest ?? claim.upload.digest);
+    const digestFault = faultOfWhole(parts, claim.upload.digest);
+    if (digestFault !== undefined) await refuse(deps, claim, digestFault);
     if (input.takenOver || input.doubtful) {
       const stored = await listAtStore(deps, claim);
       if (stored === undefined) return loseUnlessCompleted(deps, claim);
@@ -159,40 +160,6 @@ async function requireSizes(deps: Deps, claim: Claim, parts: readonly Part[]): P
     claim,
     new UploadError('part_size_mismatch', `Only the last part may have fewer than ${minPartSizeBytes} bytes.`, {
       details: { minPartSize: minPartSizeBytes, partNumbers: small.slice(0, 1000).map(({ partNumber }) => partNumber) },
-    }),
-  );
-}
-
-async function requireDigest(
-  deps: Deps,
-  claim: Claim,
-  parts: readonly Part[],
-  digest: Upload['digest'],
-): Promise<void> {
-  if (digest === undefined || !isCombinable(digest.algorithm)) return;
-  const { algorithm } = digest;
-  const pieces = parts.flatMap(({ digests, sizeBytes }) => {
-    const crc = digests[algorithm];
-    return crc === undefined ? [] : [{ crc, sizeBytes }];
-  });
-  if (pieces.length < parts.length) {
-    await refuse(
-      deps,
-      claim,
-      new UploadError(
-        'invalid_request',
-        `The ${algorithm} of the whole can't be checked: some parts were stored without one. Declare the digest when the upload is created.`,
-        { details: { field: 'digest' } },
-      ),
-    );
-  }
-  const value = combineCrcs(algorithm, pieces);
-  if (value === digest.value) return;
-  await refuse(
-    deps,
-    claim,
-    new UploadError('digest_mismatch', `The ${algorithm} of the whole is ${value}, not ${digest.value}.`, {
-      details: { algorithm, expected: digest.value, actual: value },
     }),
   );
 }

@@ -50,7 +50,7 @@ export function planLayout(
   const { sizeBytes, partSizeBytes } = input;
   if (sizeBytes !== undefined && sizeBytes > limits.maxObjectSizeBytes) {
     throw new UploadError('limit_exceeded', `The store takes objects up to ${limits.maxObjectSizeBytes} bytes.`, {
-      details: { maxSize: limits.maxObjectSizeBytes },
+      details: { limit: limits.maxObjectSizeBytes },
     });
   }
   const smallest = smallestPartSize(sizeBytes, limits);

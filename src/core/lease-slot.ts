@@ -1,8 +1,9 @@
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
+import { notFoundError, notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
 import type { AttemptAddress } from './ports.ts';
 import type { Principal } from './principal.ts';
+import { isId } from './random.ts';
 import type { Part } from './upload.ts';
 
 /** A hand-over that news do not reach is noticed by the older attempt when it renews its lease. */
@@ -30,11 +31,12 @@ export async function leaseSlot(
   deps: Deps,
   principal: Principal,
   attempt: AttemptAddress,
-  check: (upload: OpenUpload) => void,
+  check: (upload: OpenUpload, part: Part | undefined) => void,
 ): Promise<LeasedSlot> {
   const { leaseMs } = deps.settings;
   const giveUpAtMs = deps.clock.now().getTime() + renewEveryMs(deps) + 1000;
   let asked: string | undefined;
+  if (!isId(attempt.uploadId)) throw notFoundError();
   for (;;) {
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     const begun = await deps.records.beginAttempt({ ...attempt, tenant: principal.tenant, leaseMs });
@@ -42,15 +44,15 @@ export async function leaseSlot(
       const upload = await orDrop(deps, attempt, () => {
         requireSeen(principal, begun.upload);
         const open = requireOpen(begun.upload);
-        check(open);
+        check(open, begun.part);
         return open;
       });
       return { upload, part: begun.part, heldUntilMs };
     }
-    if (begun.kind === 'not_found') throw new UploadError('upload_not_found', 'There is no such upload.');
+    if (begun.kind === 'not_found') throw notFoundError();
     requireSeen(principal, begun.upload);
     if (begun.kind === 'not_open') throw notOpen(begun.upload);
-    check(requireOpen(begun.upload));
+    check(requireOpen(begun.upload), begun.part);
     if (deps.clock.now().getTime() > giveUpAtMs) throw busyError(begun.retryAfterMs);
     const isNew = begun.attemptId !== asked;
     asked = begun.attemptId;

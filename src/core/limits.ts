@@ -40,6 +40,8 @@ function faultOfKey(key: string, stagingPrefix: string): string | undefined {
   if (/\p{Cc}/u.test(key)) return 'must not contain control characters';
   const segments = key.split('/');
   if (segments.some((segment) => segment === '.' || segment === '..')) return 'must not contain . or .. as a segment';
+  // What a file system under a store takes as a name: MinIO would create the upload and refuse its parts.
+  if (segments.some((segment) => Buffer.byteLength(segment) > 255)) return 'must not have a segment above 255 bytes';
   if (segments.includes('')) return 'must not begin or end with / nor contain //';
   if (key.startsWith(stagingPrefix)) return `must not begin with ${stagingPrefix}, which is the gateway's own`;
   return undefined;
@@ -49,21 +51,22 @@ function faultOfKey(key: string, stagingPrefix: string): string | undefined {
 export function requireSize(sizeBytes: number, settings: CoreSettings): void {
   if (sizeBytes <= settings.maxSizeBytes) return;
   throw new UploadError('limit_exceeded', `Uploads may have ${settings.maxSizeBytes} bytes at most.`, {
-    details: { maxSize: settings.maxSizeBytes },
+    details: { limit: settings.maxSizeBytes },
   });
 }
 
-const maxMetadataBytes = 2048;
-
 /**
- * S3 allows 2 KB of user metadata, names and values together; names become header names.
- * @throws UploadError `invalid_request`
+ * S3 allows 2 KiB of user metadata, names and values together, as they are sent: what is not ASCII is encoded
+ * (RFC 2047) and grows, and our token takes its place.
  */
+const maxMetadataBytes = 2048 - 64;
+
+/** @throws UploadError `invalid_request` */
 export function requireMetadata(metadata: Readonly<Record<string, string>>): void {
   let sizeBytes = 0;
   for (const [name, value] of Object.entries(metadata)) {
-    sizeBytes += Buffer.byteLength(name) + Buffer.byteLength(value);
-    if (!/^[A-Za-z0-9_-]{1,128}$/.test(name) || name.toLowerCase().startsWith('partway-')) {
+    sizeBytes += name.length + encodedLength(value);
+    if (!/^[A-Za-z0-9_-]{1,128}$/.test(name) || /^(partway-|__proto__$)/i.test(name)) {
       throw new UploadError(
         'invalid_request',
         'Names in metadata are made of letters, digits, - and _, and do not begin with partway-.',
@@ -77,8 +80,16 @@ export function requireMetadata(metadata: Readonly<Record<string, string>>): voi
     }
   }
   if (sizeBytes > maxMetadataBytes) {
-    throw new UploadError('invalid_request', `metadata may have ${maxMetadataBytes} bytes at most.`, {
-      details: { field: 'metadata', maxBytes: maxMetadataBytes },
-    });
+    throw new UploadError(
+      'invalid_request',
+      `metadata may have ${maxMetadataBytes} bytes at most, with what is not ASCII encoded; it has ${sizeBytes}.`,
+      { details: { field: 'metadata', limit: maxMetadataBytes } },
+    );
   }
+}
+
+/** At most: `=?UTF-8?B?` and `?=` around base64. */
+function encodedLength(value: string): number {
+  const isPlain = /^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(value) || value === '';
+  return isPlain ? value.length : 12 + 4 * Math.ceil(Buffer.byteLength(value) / 3);
 }

@@ -317,11 +317,15 @@ export interface UploadRecords {
    * may have. An attempt whose lease ran out is replaced, and the part is doubtful from then on.
    * `occupied`: a live attempt has the slot.
    */
-  beginAttempt(
-    input: AttemptAddress & { readonly tenant: string; readonly leaseMs: number },
-  ): Promise<
+  beginAttempt(input: AttemptAddress & { readonly tenant: string; readonly leaseMs: number }): Promise<
     | { readonly kind: 'begun'; readonly upload: Upload; readonly part: Part | undefined }
-    | { readonly kind: 'occupied'; readonly upload: Upload; readonly attemptId: string; readonly retryAfterMs: number }
+    | {
+        readonly kind: 'occupied';
+        readonly upload: Upload;
+        readonly part: Part | undefined;
+        readonly attemptId: string;
+        readonly retryAfterMs: number;
+      }
     | { readonly kind: 'not_open'; readonly upload: Upload }
     | { readonly kind: 'not_found' }
   >;
@@ -339,7 +343,8 @@ export interface UploadRecords {
 
   /**
    * Records the part, ends its attempt and moves the upload's counters, in one transaction and one round trip.
-   * `size_conflict`: with an unknown size the part would be the last, but later parts are durable.
+   * `size_conflict`: it reaches beyond the upload's size; or with an unknown size it would be the last part, but
+   * later ones are durable.
    */
   commitPart(input: {
     readonly uploadId: string;
@@ -352,14 +357,15 @@ export interface UploadRecords {
     | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' }
   >;
   /**
-   * Records parts that were sent straight to the store and that its own list shows. `undefined`: no longer open.
+   * Records parts that were sent straight to the store and that its own list shows: all of them or none.
+   * `size_conflict`: they reach beyond the upload's size, or later parts beyond `fixesSizeBytes` are durable.
    * @param input.fixesSizeBytes the upload's size, where the last of them is shorter than its slot
    */
   adoptParts(input: {
     readonly uploadId: string;
     readonly parts: readonly Part[];
     readonly fixesSizeBytes?: number | undefined;
-  }): Promise<Upload | undefined>;
+  }): Promise<{ readonly kind: 'adopted'; readonly upload: Upload } | { readonly kind: 'size_conflict' | 'not_open' }>;
   /** Takes parts out of the record that the store does not have so; moves the counters back. */
   forgetParts(uploadId: string, partNumbers: readonly number[]): Promise<void>;
   /** Signed URLs are about to be given out. `false`: no longer open. */
@@ -375,6 +381,8 @@ export interface UploadRecords {
     readonly claimId: string;
     readonly leaseMs: number;
     readonly sizeBytes?: number | undefined;
+    /** To be checked by whoever holds the claim, also after this owner dies. */
+    readonly digest?: Upload['digest'];
   }): Promise<CompletionClaim>;
   /** `open → aborting`, for a reason; or joins an `aborting` whose lease ran out. */
   claimAbort(input: {

@@ -3,11 +3,10 @@ import type { Deps } from './deps.ts';
 import { type DigestAlgorithm, type Digests, isCombinable, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload } from './find.ts';
-import { type PlannedLayout, rangeOf } from './layout.ts';
-import { leaseSlot, renewEveryMs } from './lease-slot.ts';
-import { requireSize } from './limits.ts';
+import { type LeasedSlot, leaseSlot, renewEveryMs } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
+import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
 import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
@@ -34,14 +33,16 @@ export interface PutPartInput {
  * @throws UploadError; ClientGoneError when the body broke off
  */
 export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
-  requireLimits(deps, input);
+  requireLimits(deps.store.limits, input);
   const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: newId() };
-  const slot = await leaseSlot(deps, input.principal, attempt, (upload) => placeOfPart(deps, upload, input));
+  const slot = await leaseSlot(deps, input.principal, attempt, (upload, part) =>
+    placeOfPart(upload, part, input, deps.settings),
+  );
   const live = deps.attempts.begin(attempt.attemptId, slot.heldUntilMs);
   const stopRenewing = keepLease(deps, attempt, live);
   try {
     if (isKnownSame(slot.part, input)) return await acknowledgeAgain(deps, attempt, live, input, slot.part);
-    return await storePart(deps, attempt, live, input, slot.upload);
+    return await storePart(deps, attempt, live, input, slot);
   } catch (error) {
     await settleFailure(deps, attempt, slot.upload, { error, sealed: live.isSealed });
     throw await explain(deps, input, error);
@@ -56,9 +57,9 @@ async function storePart(
   attempt: AttemptAddress,
   live: LiveAttempt,
   input: PutPartInput,
-  upload: OpenUpload,
+  { upload, part: earlier }: LeasedSlot,
 ): Promise<Part> {
-  const { offset, fixesSize } = placeOfPart(deps, upload, input);
+  const { offset, fixesSize } = placeOfPart(upload, earlier, input, deps.settings);
   if (fixesSize) await requireNothingAfter(deps, upload, input.partNumber);
   const { etag, digests } = await sendToStore(deps, live, input, upload);
   const part: Part = { partNumber: input.partNumber, offset, sizeBytes: input.sizeBytes, etag, digests };
@@ -72,72 +73,10 @@ async function storePart(
   return part;
 }
 
-interface Place {
-  readonly offset: number | undefined;
-  /** Shorter than its slot while the upload's size is unknown: the last part. */
-  readonly fixesSize: boolean;
-}
-
-function requireLimits(deps: Deps, { partNumber, sizeBytes }: PutPartInput): void {
-  const { maxParts, maxPartSizeBytes } = deps.store.limits;
-  if (partNumber < 1 || partNumber > maxParts) {
-    throw new UploadError('limit_exceeded', `Part numbers run from 1 to ${maxParts}.`, { details: { maxParts } });
-  }
-  if (sizeBytes > maxPartSizeBytes) {
-    throw new UploadError('limit_exceeded', `A part may have ${maxPartSizeBytes} bytes at most.`, {
-      details: { maxPartSize: maxPartSizeBytes },
-    });
-  }
-}
-
-function placeOfPart(deps: Deps, upload: OpenUpload, input: PutPartInput): Place {
-  const place = upload.layout.kind === 'free' ? freePlace(input) : plannedPlace(upload, upload.layout, input);
-  const before = upload.layout.kind === 'free' ? upload.receivedBytes : (place.offset ?? 0);
-  requireSize(before + input.sizeBytes, deps.settings);
-  return place;
-}
-
-function freePlace({ offset, sizeBytes, partNumber }: PutPartInput): Place {
-  if (sizeBytes === 0 && partNumber > 1) throw sizeMismatch('An empty part can only be the first.', {});
-  return { offset, fixesSize: false };
-}
-
-function plannedPlace(upload: OpenUpload, layout: PlannedLayout, input: PutPartInput): Place {
-  const slot = rangeOf(layout, input.partNumber, upload.sizeBytes);
-  if (slot === undefined) {
-    throw new UploadError('limit_exceeded', `The upload ends before part ${input.partNumber}.`, {
-      details: { size: upload.sizeBytes },
-    });
-  }
-  if (input.offset !== undefined && input.offset !== slot.offset) {
-    throw sizeMismatch(`Part ${slot.partNumber} begins at ${slot.offset}.`, {
-      offset: slot.offset,
-      size: slot.sizeBytes,
-    });
-  }
-  if (input.sizeBytes === slot.sizeBytes) return { offset: slot.offset, fixesSize: false };
-  const mayBeLast = upload.sizeBytes === undefined && input.sizeBytes < slot.sizeBytes;
-  if (mayBeLast && (input.sizeBytes > 0 || slot.partNumber === 1)) return { offset: slot.offset, fixesSize: true };
-  throw sizeMismatch(
-    mayBeLast
-      ? 'A last part has at least one byte: complete the upload instead.'
-      : `Part ${slot.partNumber} has ${slot.sizeBytes} bytes from ${slot.offset}, not ${input.sizeBytes}.`,
-    { offset: slot.offset, size: slot.sizeBytes },
-  );
-}
-
-function sizeMismatch(message: string, details: Record<string, unknown>): UploadError {
-  return new UploadError('part_size_mismatch', message, { details });
-}
-
 /** Before the store is called: a part that is stored but never listed makes some stores refuse to complete. */
 async function requireNothingAfter(deps: Deps, upload: OpenUpload, partNumber: number): Promise<void> {
   const later = await deps.records.listParts(upload.id, { after: partNumber, limit: 1 });
   if (later.length > 0) throw laterBytesError();
-}
-
-function laterBytesError(): UploadError {
-  return new UploadError('state_conflict', 'A part this short would be the last, but later bytes are stored.');
 }
 
 /** Whether the part on record is known to have the content that the client now states. */
@@ -277,7 +216,7 @@ async function commit(
     case 'displaced':
       throw new DisplacedError();
     case 'size_conflict':
-      throw laterBytesError();
+      throw fixesSize ? laterBytesError() : beyondSizeError();
     case 'not_open':
       throw notOpen(await findUpload(deps, principal, uploadId));
   }

@@ -1,8 +1,10 @@
 import type { Deps } from './deps.ts';
+import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
 import { loseUpload } from './lose.ts';
+import { beyondSizeError, laterBytesError } from './place-part.ts';
 import { type StoredPart, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { callStore, toUploadError } from './store-faults.ts';
@@ -13,6 +15,8 @@ export interface ReportedPart {
   /** With or without quotes. */
   readonly etag: string;
   readonly sizeBytes?: number | undefined;
+  /** What the client states of its content. Kept where the store's ETag proves it. */
+  readonly digests?: Digests | undefined;
 }
 
 /**
@@ -35,12 +39,15 @@ export async function reportParts(
       missing.push(reported);
       continue;
     }
-    agreed.push({ ...stored, offset: place.offset, digests: {} });
+    agreed.push({ ...stored, offset: place.offset, digests: provenDigests(deps, stored, reported) });
     fixesSizeBytes ??= place.endsUploadAt;
   }
-  const updated = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
-  if (updated === undefined) throw notOpen(await findUpload(deps, input.principal, input.uploadId));
-  if (missing.length === 0) return updated;
+  const adopted = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
+  if (adopted.kind !== 'adopted') {
+    if (adopted.kind === 'not_open') throw notOpen(await findUpload(deps, input.principal, input.uploadId));
+    throw fixesSizeBytes === undefined ? beyondSizeError(upload.sizeBytes) : laterBytesError();
+  }
+  if (missing.length === 0) return adopted.upload;
   throw new UploadError('incomplete', 'The store does not show these parts as reported. Send them again.', {
     details: { missing: missing.slice(0, 1000).map(({ partNumber }) => missingSlot(upload, partNumber)) },
   });
@@ -57,6 +64,16 @@ async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]
     if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
     throw toUploadError(error);
   }
+}
+
+/** On stores whose ETag is the MD5 of a part a stated MD5 is proven by it, or contradicted. */
+function provenDigests(deps: Deps, { etag }: StoredPart, { digests }: ReportedPart): Digests {
+  const md5 = digests?.md5;
+  return md5 !== undefined && deps.store.capabilities.etagIsMd5 && md5Of(etag) === md5 ? { md5 } : {};
+}
+
+function md5Of(etag: string): string {
+  return Buffer.from(etag.replaceAll('"', ''), 'hex').toString('base64');
 }
 
 function agrees(stored: StoredPart, reported: ReportedPart): boolean {

@@ -74,12 +74,14 @@ function slotToSign(
 ): { partNumber: number; offset: number | undefined; sizeBytes: number | undefined } {
   const { maxParts } = deps.store.limits;
   if (partNumber < 1 || partNumber > maxParts) {
-    throw new UploadError('limit_exceeded', `Part numbers run from 1 to ${maxParts}.`, { details: { maxParts } });
+    throw new UploadError('limit_exceeded', `Part numbers run from 1 to ${maxParts}.`, {
+      details: { limit: maxParts },
+    });
   }
   if (upload.layout.kind === 'free') return { partNumber, offset: undefined, sizeBytes: undefined };
   const slot = rangeOf(upload.layout, partNumber, upload.sizeBytes);
   if (slot !== undefined) return slot;
   throw new UploadError('limit_exceeded', `The upload ends before part ${partNumber}.`, {
-    details: { size: upload.sizeBytes },
+    details: { expectedSize: upload.sizeBytes },
   });
 }

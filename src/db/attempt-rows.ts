@@ -112,14 +112,15 @@ function insertLease(db: Db, { tenant, uploadId, partNumber, attemptId, leaseMs 
 async function findOccupant(db: Db, { uploadId, partNumber }: BeginInput) {
   const [slot] = await db
     .select({
-      attemptId: parts.attemptId,
+      row: parts,
       retryAfterMs: sql<number>`greatest(0, extract(epoch from ${parts.attemptUntil} - now()) * 1000)::float8`,
     })
     .from(parts)
     .where(and(eq(parts.uploadId, uploadId), eq(parts.partNumber, partNumber)));
   return {
     kind: 'occupied' as const,
-    attemptId: slot?.attemptId ?? '',
+    part: slot && toPart(slot.row),
+    attemptId: slot?.row.attemptId ?? '',
     retryAfterMs: slot?.retryAfterMs ?? 0,
   };
 }

@@ -38,12 +38,18 @@ export function claimRows(
         .returning();
       return row && toUpload(row);
     });
-  const unclaimed = { claimId: null, claimUntil: null } as const;
+  const unclaimed = {
+    claimId: null,
+    claimUntil: null,
+    claimedSize: null,
+    claimedDigestAlgorithm: null,
+    claimedDigestValue: null,
+  } as const;
 
   return {
-    claimCompletion: async ({ id, claimId, leaseMs, sizeBytes }) => {
+    claimCompletion: async (input) => {
       try {
-        return await connection.transaction((tx) => claimCompletion(tx, { id, claimId, leaseMs, sizeBytes }));
+        return await connection.transaction((tx) => claimCompletion(tx, input));
       } catch (error) {
         if (!(error instanceof OtherCompleting)) throw error;
         return { kind: 'busy', upload: toUpload(error.row) };
@@ -99,7 +105,16 @@ export function claimRows(
     finishCompletion: ({ etag, retentionMs, ...claim }) =>
       change(
         claim,
-        { state: 'completed', etag, completedAt: sql`now()`, expiresAt: fromNow(retentionMs), ...unclaimed },
+        {
+          state: 'completed',
+          etag,
+          size: sql`coalesce(${uploads.size}, ${uploads.claimedSize})`,
+          digestAlgorithm: sql`coalesce(${uploads.digestAlgorithm}, ${uploads.claimedDigestAlgorithm})`,
+          digestValue: sql`coalesce(${uploads.digestValue}, ${uploads.claimedDigestValue})`,
+          completedAt: sql`now()`,
+          expiresAt: fromNow(retentionMs),
+          ...unclaimed,
+        },
         eq(uploads.state, 'completing'),
       ),
 
@@ -130,7 +145,7 @@ class OtherCompleting extends Error {
 
 async function claimCompletion(
   tx: Db,
-  input: { id: string; claimId: string; leaseMs: number; sizeBytes: number | undefined },
+  input: Parameters<UploadRecords['claimCompletion']>[0],
 ): Promise<CompletionClaim> {
   const row = await lockUpload(tx, input.id);
   if (row === undefined) throw new Error('records: the upload to claim is gone');
@@ -145,7 +160,9 @@ async function claimCompletion(
     .update(uploads)
     .set({
       state: 'completing',
-      size,
+      claimedSize: size,
+      claimedDigestAlgorithm: input.digest?.algorithm,
+      claimedDigestValue: input.digest?.value,
       claimId: input.claimId,
       claimUntil: fromNow(input.leaseMs),
       updatedAt: sql`now()`,

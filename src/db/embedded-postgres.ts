@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { type Cluster, clusterIn, ensureCluster, readPassword, removeDrafts, superuser } from './embedded/cluster.ts';
-import { EmbeddedPostgresError } from './embedded/embedded-postgres-error.ts';
-import { takeOwnership } from './embedded/ownership.ts';
-import { faultsTold, findPostmaster, startPostmaster, stopPostmaster } from './embedded/postmaster.ts';
+import { bringUp, type OwnedServer, shutDown, urlOf } from './embedded/bring-up.ts';
+import { type Cluster, clusterIn, ensureCluster } from './embedded/cluster.ts';
+import { findPostmaster } from './embedded/pid-file.ts';
 import { findPostgresPrograms, type PostgresPrograms } from './embedded/programs.ts';
 
-export { EmbeddedPostgresError };
+const restartMs = 1_000;
 
 export interface EmbeddedPostgres {
   /** Of the database `partway`, as its superuser. */
@@ -14,11 +13,6 @@ export interface EmbeddedPostgres {
   /** Ends the server, after what was committed is on disk. Call it last: connections are cut. */
   stop(): Promise<void>;
 }
-
-/** A server that another process starts or stops on the same cluster gets this long. */
-const patienceMs = 120_000;
-const pollMs = 50;
-const restartMs = 1_000;
 
 /**
  * A real Postgres as a process of its own, which outlives the gateway that started it: the next start adopts
@@ -50,45 +44,6 @@ export async function findRunningEmbeddedPostgres(dataDir: string): Promise<{ ur
   if (port === undefined) return undefined;
   const url = await urlOf(cluster, port, 'partway');
   return (await answers(url)) ? { url } : undefined;
-}
-
-interface OwnedServer {
-  readonly port: number;
-  /** The connection that holds the owner's lock. */
-  readonly owner: pg.Client;
-}
-
-async function bringUp(
-  cluster: Cluster,
-  programs: PostgresPrograms,
-  options: { readonly log: (line: string) => void; readonly signal?: AbortSignal | undefined; readonly port?: number },
-): Promise<OwnedServer> {
-  const { log, signal, port } = options;
-  const deadline = Date.now() + patienceMs;
-  log(`bringing up Postgres on ${cluster.directory}`);
-  for (;;) {
-    const postmaster = await findPostmaster(cluster);
-    if (postmaster?.port !== undefined) {
-      const owner = await takeOwnership(cluster, await urlOf(cluster, postmaster.port, 'postgres'));
-      if (owner !== undefined) return prepared(cluster, { port: postmaster.port, owner });
-    }
-    signal?.throwIfAborted();
-    if (postmaster === undefined && (await startPostmaster(cluster, programs, { port, signal }))) continue;
-    if (Date.now() > deadline) throw await stuck(cluster, postmaster?.pid);
-    await sleep(pollMs, undefined, { ...(signal && { signal }) });
-  }
-}
-
-async function prepared(cluster: Cluster, server: OwnedServer): Promise<OwnedServer> {
-  try {
-    await removeDrafts(cluster);
-    const { rowCount } = await server.owner.query(`SELECT FROM pg_database WHERE datname = 'partway'`);
-    if (rowCount === 0) await server.owner.query('CREATE DATABASE partway');
-    return server;
-  } catch (error) {
-    await shutDown(cluster, server);
-    throw error;
-  }
 }
 
 /** Where the server ends before its time, starts it again on the same port, so that `url` stays true. */
@@ -135,15 +90,6 @@ function supervise(
   };
 }
 
-async function shutDown(cluster: Cluster, server: OwnedServer): Promise<void> {
-  await stopPostmaster(cluster);
-  await server.owner.end().catch(() => undefined);
-}
-
-async function urlOf(cluster: Cluster, port: number, database: 'partway' | 'postgres'): Promise<string> {
-  return `postgres://${superuser}:${await readPassword(cluster)}@127.0.0.1:${port}/${database}?sslmode=disable`;
-}
-
 async function answers(url: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined);
@@ -155,12 +101,4 @@ async function answers(url: string): Promise<boolean> {
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-async function stuck(cluster: Cluster, pid: number | undefined): Promise<EmbeddedPostgresError> {
-  const which = pid === undefined ? '' : `, process ${pid},`;
-  return new EmbeddedPostgresError(
-    `The embedded Postgres of ${cluster.dataDir}${which} neither starts nor ends. Its log is in ` +
-      `${cluster.logDirectory}. ${await faultsTold(cluster, pid)}`,
-  );
 }

@@ -1,6 +1,6 @@
 import { and, asc, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm';
 import type { UploadRecords } from '../core/ports.ts';
-import type { Part } from '../core/upload.ts';
+import type { Part, Upload } from '../core/upload.ts';
 import type { Connection, Db } from './connection.ts';
 import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
@@ -40,27 +40,34 @@ export function partRows(
         return outcome === 'committed' ? { kind: outcome, offset: Number(contiguous_offset) } : { kind: outcome };
       }),
 
-    adoptParts: ({ uploadId, parts: adopted, fixesSizeBytes }) =>
-      connection.transaction(async (tx) => {
-        const upload = await lockUpload(tx, uploadId);
-        if (upload?.state !== 'open') return undefined;
-        for (const part of adopted) {
-          await tx
-            .insert(parts)
-            .values({ uploadId, partNumber: part.partNumber, ...durable(part) })
-            .onConflictDoUpdate({ target: [parts.uploadId, parts.partNumber], set: durable(part) });
-        }
-        return recount(tx, uploadId, upload.size === null && fixesSizeBytes !== undefined ? fixesSizeBytes : undefined);
-      }),
+    adoptParts: async ({ uploadId, parts: adopted, fixesSizeBytes }) => {
+      try {
+        return await connection.transaction(async (tx) => {
+          const upload = await lockUpload(tx, uploadId);
+          if (upload?.state !== 'open') return { kind: 'not_open' };
+          for (const part of adopted) {
+            await tx
+              .insert(parts)
+              .values({ uploadId, partNumber: part.partNumber, ...durable(part) })
+              .onConflictDoUpdate({ target: [parts.uploadId, parts.partNumber], set: durable(part) });
+          }
+          return { kind: 'adopted', upload: await recount(tx, upload, upload.size ?? fixesSizeBytes ?? null) };
+        });
+      } catch (error) {
+        if (error instanceof BeyondSize) return { kind: 'size_conflict' };
+        throw error;
+      }
+    },
 
     forgetParts: (uploadId, partNumbers) =>
       connection.transaction(async (tx) => {
-        if ((await lockUpload(tx, uploadId)) === undefined) return;
+        const upload = await lockUpload(tx, uploadId);
+        if (upload === undefined) return;
         await tx
           .update(parts)
           .set({ etag: null, size: null, digests: {}, storedAt: null })
           .where(and(eq(parts.uploadId, uploadId), inArray(parts.partNumber, [...partNumbers])));
-        await recount(tx, uploadId, undefined);
+        await recount(tx, upload, upload.size);
       }),
 
     markSigned: (uploadId) =>
@@ -95,26 +102,34 @@ export async function lockUpload(tx: Db, id: string): Promise<UploadRow | undefi
   return row;
 }
 
+/** More bytes are durable than the upload has. Carries out of the transaction, which is rolled back. */
+class BeyondSize extends Error {}
+
 /** The counters from the parts themselves: after many changed at once. */
-async function recount(tx: Db, uploadId: string, sizeBytes: number | undefined) {
-  const { rows } = await tx.execute<{ contiguous: number; offset: string; received: string }>(sql`
-    with d as (select part_number, size, row_number() over (order by part_number) as rank
-                 from parts where upload_id = ${uploadId} and etag is not null)
+async function recount(tx: Db, { id, layout }: UploadRow, sizeBytes: number | null): Promise<Upload> {
+  const { rows } = await tx.execute<{ contiguous: number; offset: string; received: string; reach: string }>(sql`
+    with d as (select part_number, "offset", size, row_number() over (order by part_number) as rank
+                 from parts where upload_id = ${id} and etag is not null)
     select (count(*) filter (where part_number = rank))::integer as contiguous,
            coalesce(sum(size) filter (where part_number = rank), 0) as offset,
-           coalesce(sum(size), 0) as received
+           coalesce(sum(size), 0) as received,
+           coalesce(max("offset" + size), 0) as reach
       from d`);
-  const counted = rows[0] ?? { contiguous: 0, offset: '0', received: '0' };
+  const counted = rows[0] ?? { contiguous: 0, offset: '0', received: '0', reach: '0' };
+  const receivedBytes = Number(counted.received);
+  const reach = layout === 'planned' ? Number(counted.reach) : receivedBytes;
+  if (sizeBytes !== null && reach > sizeBytes) throw new BeyondSize();
   const [row] = await tx
     .update(uploads)
     .set({
       contiguousParts: counted.contiguous,
       offset: Number(counted.offset),
-      receivedBytes: Number(counted.received),
-      ...(sizeBytes === undefined ? {} : { size: sizeBytes }),
+      receivedBytes,
+      size: sizeBytes,
       updatedAt: sql`now()`,
     })
-    .where(eq(uploads.id, uploadId))
+    .where(eq(uploads.id, id))
     .returning();
-  return row && toUpload(row);
+  if (row === undefined) throw new Error('records: a locked upload vanished');
+  return toUpload(row);
 }

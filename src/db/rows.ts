@@ -1,3 +1,4 @@
+import type { DigestAlgorithm } from '../core/digest.ts';
 import type { Layout } from '../core/layout.ts';
 import type { Part, Upload } from '../core/upload.ts';
 import type { parts, uploads } from './schema.ts';
@@ -17,7 +18,7 @@ export function toUpload(row: UploadRow): Upload {
     storeKey: row.storeKey,
     storeUploadId: row.storeUploadId ?? undefined,
     token: row.token,
-    sizeBytes: row.size ?? undefined,
+    sizeBytes: row.size ?? row.claimedSize ?? undefined,
     layout: toLayout(row),
     offset: row.offset,
     contiguousParts: row.contiguousParts,
@@ -25,9 +26,7 @@ export function toUpload(row: UploadRow): Upload {
     contentType: row.contentType ?? undefined,
     metadata: row.metadata,
     digest:
-      row.digestAlgorithm === null || row.digestValue === null
-        ? undefined
-        : { algorithm: row.digestAlgorithm, value: row.digestValue },
+      digestOf(row.digestAlgorithm, row.digestValue) ?? digestOf(row.claimedDigestAlgorithm, row.claimedDigestValue),
     ifNoneMatch: row.ifNoneMatch,
     signed: row.signed,
     etag: row.etag ?? undefined,
@@ -36,6 +35,10 @@ export function toUpload(row: UploadRow): Upload {
     expiresAt: row.expiresAt,
     completedAt: row.completedAt ?? undefined,
   };
+}
+
+function digestOf(algorithm: DigestAlgorithm | null, value: string | null): Upload['digest'] {
+  return algorithm === null || value === null ? undefined : { algorithm, value };
 }
 
 function toLayout(row: UploadRow): Layout {

@@ -100,6 +100,10 @@ export const uploads = pgTable(
     /** Who is completing or aborting, and until when it may. */
     claimId: text('claim_id'),
     claimUntil: instant('claim_until'),
+    /** What a claim to complete assumes; becomes the upload's own only when it completes. */
+    claimedSize: bytes('claimed_size'),
+    claimedDigestAlgorithm: text('claimed_digest_algorithm').$type<DigestAlgorithm>(),
+    claimedDigestValue: text('claimed_digest_value'),
     createdAt: instant('created_at').notNull().defaultNow(),
     updatedAt: instant('updated_at').notNull().defaultNow(),
     lastWriteAt: instant('last_write_at'),

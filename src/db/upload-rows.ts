@@ -1,4 +1,4 @@
-import { and, desc, eq, lt, or, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, lt, ne, or, type SQL, sql } from 'drizzle-orm';
 import type { UploadFilter, UploadRecords } from '../core/ports.ts';
 import type { Connection } from './connection.ts';
 import { layoutColumns, toUpload } from './rows.ts';
@@ -112,7 +112,7 @@ function instantOf(micros: number): SQL<Date> {
 function filterConditions(filter: UploadFilter): (SQL | undefined)[] {
   return [
     eq(uploads.tenant, filter.tenant),
-    filter.state && eq(uploads.state, filter.state),
+    filter.state ? eq(uploads.state, filter.state) : ne(uploads.state, 'creating'),
     filter.bucket === undefined ? undefined : eq(uploads.bucket, filter.bucket),
     filter.keyPrefix ? sql`starts_with(${uploads.key}, ${filter.keyPrefix})` : undefined,
     filter.grantedBucket === undefined ? undefined : eq(uploads.bucket, filter.grantedBucket),

@@ -59,8 +59,8 @@ async function findHolder(client: pg.Client): Promise<string> {
 
 function inUse(cluster: Cluster, pid: string): EmbeddedPostgresError {
   return new EmbeddedPostgresError(
-    `The embedded Postgres of ${cluster.dataDir} is in use by another gateway, process ${pid}. Stop that one ` +
-      `(kill ${pid}) or set PARTWAY_DATA_DIR to another directory; gateways that are to work together need one ` +
+    `The embedded Postgres of ${cluster.dataDir} is in use by another gateway or command, process ${pid}. Stop that ` +
+      `one (kill ${pid}) or set PARTWAY_DATA_DIR to another directory; gateways that are to work together need one ` +
       'DATABASE_URL.',
   );
 }

@@ -7,5 +7,7 @@ export interface HttpEnv {
   Variables: {
     requestId: string;
     principal: Principal;
+    /** A client that sends nothing for so long in the middle of a body has stalled. */
+    bodyIdleMs: number;
   };
 }

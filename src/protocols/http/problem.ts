@@ -16,7 +16,13 @@ export function problemOf(error: UploadError, table: ProblemTable, requestId: st
     status,
     requestId,
     retryAfterSeconds: error.retryAfterSeconds,
-    body: { title, detail: error.message, code: error.code, ...error.details },
+    body: {
+      title,
+      detail: error.message,
+      code: error.code,
+      ...(error.retryAfterSeconds === undefined ? {} : { retryAfter: Math.ceil(error.retryAfterSeconds) }),
+      ...error.details,
+    },
   });
 }
 
@@ -43,6 +49,8 @@ export function problemResponse(problem: {
       'content-type': 'application/problem+json',
       'cache-control': 'no-store',
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(Math.ceil(retryAfterSeconds)) }),
+      // RFC 9110, section 15.5.17.
+      ...(status === 416 ? { 'content-range': `bytes */${body.size}` } : {}),
       ...(status === 401 ? { 'www-authenticate': 'Bearer realm="partway", Basic realm="partway"' } : {}),
     },
   });

@@ -2,9 +2,10 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { completeUpload } from '../../core/complete.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { jsonBody } from '../http/json-body.ts';
 import { completeBody, uploadBody, uploadPath } from './contract.ts';
 import { wholeDigest } from './create.ts';
-import { jsonBody, publicUrlOf, type RestDeps } from './front.ts';
+import { publicUrlOf, type RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -34,7 +35,7 @@ export function addComplete(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       sizeBytes: size,
       digest: digest === undefined ? undefined : wholeDigest(digest),
     });
-    const body = renderUpload(outcome.upload, publicUrlOf(c, deps));
+    const body = renderUpload(outcome.upload, publicUrlOf(deps));
     if (outcome.kind === 'pending') return c.json(body, 202, { 'Retry-After': String(outcome.retryAfterSeconds) });
     return c.json(body, 200, outcome.upload.etag === undefined ? {} : { ETag: outcome.upload.etag });
   });

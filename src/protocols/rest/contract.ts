@@ -12,8 +12,6 @@ const digestField = z.string().min(1).max(1024).openapi({
   example: 'crc32=:y/Q5Jg==:',
 });
 
-export const states = uploadStates.filter((state) => state !== 'creating');
-
 export const createBody = z
   .strictObject({
     key: z.string().min(1).max(4096).optional().openapi({
@@ -36,7 +34,7 @@ export const createBody = z
       .max(255)
       .optional()
       .openapi({ example: 'application/zstd' }),
-    metadata: z.record(z.string(), z.string()).optional().openapi({ description: '2 KiB at most' }),
+    metadata: z.record(z.string(), z.string()).optional().openapi({ description: '1,984 bytes at most' }),
     digest: digestField.optional().openapi({
       description: 'The CRC-32 or CRC-32C of the whole; checked before the upload completes',
     }),
@@ -178,10 +176,12 @@ export const partPath = uploadPath.extend({
 const page = (most: number, usual: number) =>
   digits(1, most).default(usual).openapi({ type: 'integer', minimum: 1, maximum: most, default: usual });
 
+const plainText = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters');
+
 export const listQuery = z.object({
   state: z.enum(uploadStates).optional(),
-  prefix: z.string().optional(),
-  bucket: z.string().optional(),
+  prefix: plainText.optional(),
+  bucket: plainText.optional(),
   limit: page(1000, 100),
   cursor: z.string().optional(),
 });

@@ -5,8 +5,9 @@ import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { jsonBody } from '../http/json-body.ts';
 import { createBody, uploadBody } from './contract.ts';
-import { jsonBody, publicUrlOf, type RestDeps } from './front.ts';
+import { publicUrlOf, type RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -45,7 +46,7 @@ export function addCreate(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       expiresInSeconds: expiresIn,
       idempotencyKey: c.req.valid('header')['idempotency-key'],
     });
-    const url = publicUrlOf(c, deps);
+    const url = publicUrlOf(deps);
     return c.json(renderUpload(upload, url), 201, { Location: `${url}/uploads/${upload.id}` });
   });
 }

@@ -32,7 +32,7 @@ export function addList(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       },
       { limit, after: cursor === undefined ? undefined : parseCursor(cursor) },
     );
-    const url = publicUrlOf(c, deps);
+    const url = publicUrlOf(deps);
     return c.json(
       {
         uploads: uploads.map((upload) => renderUpload(upload, url)),

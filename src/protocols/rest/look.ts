@@ -24,6 +24,6 @@ export function addLook(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     c.header('Upload-Offset', String(upload.offset));
     if (upload.sizeBytes !== undefined) c.header('Upload-Length', String(upload.sizeBytes));
     if (upload.etag !== undefined) c.header('ETag', upload.etag);
-    return c.json(renderUpload(upload, publicUrlOf(c, deps)), 200);
+    return c.json(renderUpload(upload, publicUrlOf(deps)), 200);
   });
 }

@@ -1,6 +1,5 @@
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { ClientGoneError, UploadError } from '../../core/errors.ts';
+import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
 import { putPart } from '../../core/put-part.ts';
 import { parseContentRange } from '../http/byte-range.ts';
@@ -42,24 +41,18 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     refuseFraming(incoming.headers['content-encoding']);
     const digests = contentDigestsOf(incoming.headers);
     const offset = offsetOf(incoming.headers['content-range'], sizeBytes);
-    try {
-      const part = await deps.admission.admit(() =>
-        putPart(deps.core, {
-          principal,
-          uploadId: id,
-          partNumber,
-          sizeBytes,
-          digests,
-          offset,
-          body: () => rawBodyOf(incoming),
-        }),
-      );
-      return c.json(renderPart(part), 200, { ETag: part.etag });
-    } catch (error) {
-      if (!(error instanceof ClientGoneError)) throw error;
-      c.env.outgoing.destroy();
-      return RESPONSE_ALREADY_SENT as never;
-    }
+    const part = await deps.admission.admit(() =>
+      putPart(deps.core, {
+        principal,
+        uploadId: id,
+        partNumber,
+        sizeBytes,
+        digests,
+        offset,
+        body: () => rawBodyOf(incoming),
+      }),
+    );
+    return c.json(renderPart(part), 200, { ETag: part.etag });
   });
 }
 

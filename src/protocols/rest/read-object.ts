@@ -38,7 +38,9 @@ export function addReadObject(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     const place = { principal, key: keyOf(c.env.incoming.url ?? ''), bucket: c.req.query('bucket') };
     const facts = await lookAtObject(deps.core, place);
     if (matches(c.req.header('if-none-match'), facts.etag)) return c.body(null, 304, { ETag: facts.etag });
-    const range = parseRange(c.req.header('range'), facts.sizeBytes);
+    const range = isCurrent(c.req.header('if-range'), facts.etag)
+      ? parseRange(c.req.header('range'), facts.sizeBytes)
+      : undefined;
     if (c.req.method !== 'HEAD') return send(c, deps, place, facts, range);
     return c.body(null, 200, { ...headersOf(facts), 'Content-Length': String(facts.sizeBytes) });
   });
@@ -86,12 +88,18 @@ function headersOf(facts: ObjectFacts): Record<string, string> {
 function keyOf(requestTarget: string): string {
   const path = requestTarget.replace(/^https?:\/\/[^/]*/i, '').split(/[?#]/, 1)[0] ?? '';
   try {
-    return decodeURIComponent(path.slice(prefix.length));
+    const [, key = ''] = /^\/objects\/(.*)$/s.exec(path) ?? [];
+    return decodeURIComponent(key);
   } catch {
     throw new UploadError('invalid_request', 'The key in the path is not percent-encoded UTF-8.', {
       details: { field: 'key' },
     });
   }
+}
+
+/** RFC 9110, section 13.1.5: a range of another version is no use; only a strong ETag can tell. */
+function isCurrent(ifRange: string | undefined, etag: string): boolean {
+  return ifRange === undefined || ifRange.trim() === etag;
 }
 
 /** RFC 9110, section 13.1.2: weak comparison, `*` matches what exists. */

@@ -1,9 +1,11 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { requireScope } from '../../core/principal.ts';
 import { reportParts } from '../../core/report-parts.ts';
+import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { jsonBody } from '../http/json-body.ts';
 import { reportBody, uploadBody, uploadPath } from './contract.ts';
-import { jsonBody, publicUrlOf, type RestDeps } from './front.ts';
+import { publicUrlOf, type RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -23,8 +25,12 @@ export function addReportParts(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void 
     const upload = await reportParts(deps.core, {
       principal,
       uploadId: c.req.valid('param').id,
-      parts: c.req.valid('json').parts.map(({ size, ...part }) => ({ ...part, sizeBytes: size })),
+      parts: c.req.valid('json').parts.map(({ size, checksum, ...part }) => ({
+        ...part,
+        sizeBytes: size,
+        digests: checksum === undefined ? undefined : Object.fromEntries(parseDigestField(checksum, 'checksum')),
+      })),
     });
-    return c.json(renderUpload(upload, publicUrlOf(c, deps)), 200);
+    return c.json(renderUpload(upload, publicUrlOf(deps)), 200);
   });
 }

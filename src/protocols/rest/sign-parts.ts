@@ -4,8 +4,9 @@ import { requireScope } from '../../core/principal.ts';
 import { mostSignedAtOnce, signParts } from '../../core/sign.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { jsonBody } from '../http/json-body.ts';
 import { type SignBody, signBody, signedPartsBody, uploadPath } from './contract.ts';
-import { jsonBody, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderMissing } from './render.ts';
 import { json, problem } from './responses.ts';
 

@@ -1,16 +1,15 @@
 import { StoreError, type StoreErrorKind } from '../../core/ports.ts';
 
 /**
- * Codes that do not mean what their status says, or that share one with others. MinIO's and RGW's own stand
- * beside those of S3's "List of error codes".
+ * Codes that their status does not tell apart, or that have none. From S3's "List of error codes", and MinIO's
+ * and RGW's own.
  */
 const kinds: Readonly<Record<string, StoreErrorKind>> = {
   NoSuchUpload: 'no_such_upload',
   NoSuchKey: 'no_such_object',
   NoSuchVersion: 'no_such_object',
   NotFound: 'no_such_object',
-  NoSuchBucket: 'refused',
-  // DeleteObjects reports it for a single key, without a status.
+  // Reported by DeleteObjects for a single key, without a status.
   AccessDenied: 'refused',
   InvalidPart: 'invalid_part',
   InvalidPartOrder: 'invalid_part',
@@ -19,24 +18,20 @@ const kinds: Readonly<Record<string, StoreErrorKind>> = {
   InvalidDigest: 'digest_mismatch',
   XAmzContentChecksumMismatch: 'digest_mismatch',
   XAmzContentSHA256Mismatch: 'digest_mismatch',
-  PreconditionFailed: 'precondition_failed',
-  // AWS: another call changed the key while Complete ran. That need not be an object that is there now, as
-  // precondition_failed says; whether the upload still exists only a look at the store can tell.
-  ConditionalRequestConflict: 'unavailable',
-  InvalidRange: 'range_not_satisfiable',
-  XMinioStorageFull: 'full',
   XMinioAdminBucketQuotaExceeded: 'full',
   QuotaExceeded: 'full',
   // These come with status 400.
   RequestTimeout: 'unavailable',
   IncompleteBody: 'unavailable',
-  // The SDK's own: it sent nothing.
+  // Thrown by the SDK before it sends anything.
   CredentialsProviderError: 'refused',
   InvalidBucketName: 'refused',
 };
 
 const kindsByStatus: Readonly<Record<number, StoreErrorKind>> = {
   408: 'unavailable',
+  // AWS's ConditionalRequestConflict: another call changed the key while Complete ran. That need not have left an
+  // object there, as precondition_failed says; what became of the upload only a look at the store can tell.
   409: 'unavailable',
   412: 'precondition_failed',
   416: 'range_not_satisfiable',

@@ -1,0 +1,169 @@
+import { constants } from 'node:fs';
+import { access, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { type MultipartAddress, type ObjectStore, StoreError, type StoreLimits } from '../../core/ports.ts';
+import { callDisk, isMissing, listDisk, noSuchUpload } from './errors.ts';
+import { namesIn, removeTree } from './files.ts';
+import { deleteObject, headObject, listObjects, openObject, putObject } from './objects.ts';
+import { listParts, storePart } from './part-files.ts';
+import { bucketName, type Places, placesBelow } from './places.ts';
+import { abortUpload, completeUpload, createUpload, listUploads } from './uploads.ts';
+
+/**
+ * Objects as files below `root`, so that the gateway runs with nothing else installed. Several processes may
+ * share a root on one file system: all state is in files, and each change of state is one rename.
+ */
+export function createDiskStore(options: { readonly root: string; readonly limits: StoreLimits }): ObjectStore {
+  const { root, limits } = options;
+  const places = placesBelow(root);
+  void sweep(places).catch(() => undefined);
+
+  return {
+    limits,
+    capabilities: { verifies: new Set(), presigns: false, etagIsMd5: false },
+    description: `files in ${root}`,
+    keepsUnfinishedMs: () => undefined,
+
+    check: (bucket, { signal } = {}) =>
+      callDisk('check', signal, async () => {
+        bucketName(bucket);
+        await mkdir(root, { recursive: true });
+        await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
+      }),
+
+    createMultipartUpload: ({ bucket, key, contentType, metadata }, { signal } = {}) =>
+      callDisk('createMultipartUpload', signal, async () => {
+        const initiatedAt = new Date().toISOString();
+        const upload = { bucket, key, contentType, metadata: lowerCaseKeys(metadata), initiatedAt };
+        return { storeUploadId: await createUpload(places, upload) };
+      }),
+
+    uploadPart: (input, { signal } = {}) =>
+      withBody(input.body, signal, () =>
+        callDisk('uploadPart', signal, () => storePartOf(places, limits, input, signal)),
+      ),
+
+    copyPart: ({ source: { range, ...address }, ...target }, { signal } = {}) =>
+      callDisk('copyPart', signal, async () => {
+        const { body, bodySizeBytes: sizeBytes } = await openObject(places, address, range);
+        const input = { ...target, body, sizeBytes };
+        return withBody(body, signal, () => storePartOf(places, limits, input, signal));
+      }),
+
+    listParts: (input, { signal } = {}) => listDisk('listParts', signal, partsOf(places, input)),
+
+    completeMultipartUpload: (input, { signal } = {}) =>
+      callDisk('completeMultipartUpload', signal, () => completeUpload(places, limits, input)),
+
+    abortMultipartUpload: (input, { signal } = {}) =>
+      callDisk('abortMultipartUpload', signal, () => abortUpload(places, input)),
+
+    listMultipartUploads: (input, { signal } = {}) =>
+      listDisk('listMultipartUploads', signal, listUploads(places, input)),
+
+    putObject: ({ metadata = {}, ...input }, { signal } = {}) =>
+      withBody(input.body, signal, () =>
+        callDisk('putObject', signal, () => {
+          requireSize(input.sizeBytes, limits);
+          return putObject(places, { ...input, metadata: lowerCaseKeys(metadata) }, signal);
+        }),
+      ),
+
+    getObject: ({ range, ...address }, { signal } = {}) =>
+      callDisk('getObject', signal, async () => {
+        const { bodySizeBytes: _, ...object } = await openObject(places, address, range);
+        return object;
+      }),
+
+    headObject: (input, { signal } = {}) => callDisk('headObject', signal, () => headObject(places, input)),
+
+    deleteObjects: ({ bucket, keys }, { signal } = {}) =>
+      callDisk('deleteObjects', signal, async () => {
+        for (const key of keys) await deleteObject(places, { bucket, key });
+      }),
+
+    listObjects: ({ bucket, prefix }, { signal } = {}) =>
+      listDisk('listObjects', signal, listObjects(places, bucket, prefix)),
+
+    presignUploadPart: async () => {
+      throw new StoreError('refused', 'the disk store signs no URLs: parts go through the gateway');
+    },
+
+    close: async () => undefined,
+  };
+}
+
+async function storePartOf(
+  places: Places,
+  limits: StoreLimits,
+  input: MultipartAddress & {
+    readonly partNumber: number;
+    readonly body: Readable | Buffer;
+    readonly sizeBytes: number;
+  },
+  signal: AbortSignal | undefined,
+): Promise<{ etag: string }> {
+  const { partNumber, sizeBytes } = input;
+  if (!Number.isInteger(partNumber) || partNumber < 1 || partNumber > limits.maxParts) {
+    throw new StoreError('refused', `part numbers are 1 to ${limits.maxParts}, not ${partNumber}`);
+  }
+  requireSize(sizeBytes, limits);
+  try {
+    const { etag } = await storePart(places.upload(input), input, signal);
+    return { etag };
+  } catch (error) {
+    throw isMissing(error) ? noSuchUpload(input.storeUploadId) : error;
+  }
+}
+
+async function* partsOf(places: Places, input: MultipartAddress): ReturnType<ObjectStore['listParts']> {
+  try {
+    yield* listParts(places.upload(input));
+  } catch (error) {
+    throw isMissing(error) ? noSuchUpload(input.storeUploadId) : error;
+  }
+}
+
+function requireSize(sizeBytes: number, { maxPartSizeBytes }: StoreLimits): void {
+  if (sizeBytes > maxPartSizeBytes) {
+    throw new StoreError('refused', `${sizeBytes} bytes in one request are more than ${maxPartSizeBytes}`);
+  }
+}
+
+/** Destroys the body when the call fails or is called off. */
+async function withBody<T>(
+  body: Readable | Buffer,
+  signal: AbortSignal | undefined,
+  run: () => Promise<T>,
+): Promise<T> {
+  if (Buffer.isBuffer(body)) return run();
+  const callOff = () => body.destroy();
+  // Stays: an error that nobody listens to ends the process.
+  body.on('error', () => undefined);
+  signal?.addEventListener('abort', callOff);
+  try {
+    return await run();
+  } catch (error) {
+    body.destroy();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', callOff);
+  }
+}
+
+/** As S3 does. */
+function lowerCaseKeys(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key.toLowerCase(), value]));
+}
+
+const abandonedAfterMs = 24 * 60 * 60 * 1000;
+
+/** Removes what killed processes left where nothing counts any more, or not yet. */
+async function sweep({ trash, drafts }: Places): Promise<void> {
+  for (const name of await namesIn(trash)) await removeTree(join(trash, name));
+  for (const name of await namesIn(drafts)) {
+    const path = join(drafts, name);
+    if ((await stat(path)).mtimeMs < Date.now() - abandonedAfterMs) await removeTree(path);
+  }
+}
