@@ -23,10 +23,12 @@ BEGIN
   END IF;
   IF u.size IS NULL AND p_fixes_size AND EXISTS (
     SELECT FROM parts WHERE upload_id = p_upload AND part_number > p_part AND etag IS NOT NULL
-  ) OR CASE u.layout
-    WHEN 'planned' THEN p_offset + p_size
-    ELSE u.received_bytes + p_size - coalesce(slot.size, 0)
-  END > u.size THEN
+  ) OR (
+    CASE u.layout
+      WHEN 'planned' THEN p_offset + p_size
+      ELSE u.received_bytes + p_size - coalesce(slot.size, 0)
+    END
+  ) > u.size THEN
     outcome := 'size_conflict';
     RETURN;
   END IF;

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { completeUpload } from '../../core/complete.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { jsonBody } from '../http/json-body.ts';
+import { optionalJsonBody } from '../http/json-body.ts';
 import { completeBody, uploadBody, uploadPath } from './contract.ts';
 import { wholeDigest } from './create.ts';
 import { publicUrlOf, type RestDeps } from './front.ts';
@@ -14,7 +14,7 @@ const route = createRoute({
   path: '/uploads/{id}/complete',
   summary: 'Make the object',
   description: 'Repeated, it gets the same answer. The body may be left out.',
-  middleware: jsonBody,
+  middleware: optionalJsonBody,
   request: { params: uploadPath, body: { content: { 'application/json': { schema: completeBody } } } },
   responses: {
     200: json(uploadBody, 'The store has confirmed the object'),

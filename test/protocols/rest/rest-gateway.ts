@@ -1,0 +1,86 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readSettings } from '../../../src/config.ts';
+import type { UploadRecords } from '../../../src/core/ports.ts';
+import { startGateway } from '../../../src/gateway.ts';
+import { storeSettings } from '../../support/gateway.ts';
+import { createTestDatabase } from '../../support/postgres.ts';
+import { createBucket, type TestStore, useMinio } from '../../support/stores.ts';
+import { RestClient } from './rest-client.ts';
+import { StoreProbe } from './store-probe.ts';
+
+export type StoreName = 'disk' | 'minio';
+
+/** The stores that the run has; `minio` may be any S3 store that S3_ENDPOINT names. */
+export async function availableStores(): Promise<readonly StoreName[]> {
+  return (await useMinio()) === undefined ? ['disk'] : ['disk', 'minio'];
+}
+
+export interface RestGatewayOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly wrapRecords?: (records: UploadRecords) => UploadRecords;
+  /** A gateway over whose records and store this one stands, too. */
+  readonly beside?: RestGateway;
+}
+
+export interface RestGateway {
+  readonly url: string;
+  readonly client: RestClient;
+  readonly probe: StoreProbe;
+  readonly bucket: string;
+  readonly databaseUrl: string;
+  /** What a further gateway beside it is started with. */
+  readonly placeSettings: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+/** A gateway in this process, with a database of its own, and a bucket or folder of its own. */
+export async function startRestGateway(store: StoreName, options: RestGatewayOptions = {}): Promise<RestGateway> {
+  await using started = new AsyncDisposableStack();
+  const placeSettings = options.beside?.placeSettings ?? (await newPlace(store, started));
+  const probe = new StoreProbe();
+  const gateway = await startGateway(
+    readSettings({
+      PARTWAY_PORT: '0',
+      PARTWAY_LOG_LEVEL: 'error',
+      PARTWAY_READ_OBJECTS: 'true',
+      // What a test left hanging must not hold up the run.
+      PARTWAY_SHUTDOWN_GRACE: '1s',
+      ...placeSettings,
+      ...options.env,
+    }),
+    { wrapStore: probe.wrap, ...(options.wrapRecords && { wrapRecords: options.wrapRecords }) },
+  );
+  started.defer(() => gateway.stop());
+  const client = new RestClient(gateway.url);
+  started.defer(() => client.close());
+  const owned = started.move();
+  return {
+    url: gateway.url,
+    client,
+    probe,
+    bucket: placeSettings.S3_BUCKET ?? 'default',
+    databaseUrl: placeSettings.DATABASE_URL ?? '',
+    placeSettings,
+    stop: () => owned.disposeAsync(),
+  };
+}
+
+async function newPlace(store: StoreName, started: AsyncDisposableStack): Promise<Record<string, string>> {
+  const database = await createTestDatabase();
+  started.defer(() => database.drop());
+  if (store === 'disk') {
+    const dataDir = await mkdtemp(join(tmpdir(), 'partway-rest-'));
+    started.defer(() => rm(dataDir, { recursive: true, force: true }));
+    return { DATABASE_URL: database.url, PARTWAY_DATA_DIR: dataDir };
+  }
+  const minio = await requireMinio();
+  return { DATABASE_URL: database.url, ...storeSettings(minio, await createBucket(minio)) };
+}
+
+export async function requireMinio(): Promise<TestStore> {
+  const minio = await useMinio();
+  if (minio === undefined) throw new Error('There is no S3 store in this run.');
+  return minio;
+}
