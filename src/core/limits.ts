@@ -55,17 +55,20 @@ export function requireSize(sizeBytes: number, settings: CoreSettings): void {
   });
 }
 
+/** What each name gets as a header; MinIO counts it. */
+const metadataPrefix = 'x-amz-meta-';
+
 /**
  * S3 allows 2 KiB of user metadata, names and values together, as they are sent: what is not ASCII is encoded
  * (RFC 2047) and grows, and our token takes its place.
  */
-const maxMetadataBytes = 2048 - 64;
+const maxMetadataBytes = 2048 - `${metadataPrefix}partway-token`.length - 32;
 
 /** @throws UploadError `invalid_request` */
 export function requireMetadata(metadata: Readonly<Record<string, string>>): void {
   let sizeBytes = 0;
   for (const [name, value] of Object.entries(metadata)) {
-    sizeBytes += name.length + encodedLength(value);
+    sizeBytes += metadataPrefix.length + name.length + encodedLength(value);
     if (!/^[A-Za-z0-9_-]{1,128}$/.test(name) || /^(partway-|__proto__$)/i.test(name)) {
       throw new UploadError(
         'invalid_request',

@@ -34,7 +34,7 @@ export const createBody = z
       .max(255)
       .optional()
       .openapi({ example: 'application/zstd' }),
-    metadata: z.record(z.string(), z.string()).optional().openapi({ description: '1,984 bytes at most' }),
+    metadata: z.record(z.string(), z.string()).optional().openapi({ description: '1,992 bytes at most as headers: x-amz-meta-, name and value of each' }),
     digest: digestField.optional().openapi({
       description: 'The CRC-32 or CRC-32C of the whole; checked before the upload completes',
     }),

@@ -70,14 +70,14 @@ describe.each(await availableStores())('creating an upload on %s', (store) => {
   });
 
   test('keeps metadata of the size that fits beside our own, whatever its characters', async () => {
-    for (const value of ['x'.repeat(1983), 'é'.repeat(738)]) {
+    for (const value of ['x'.repeat(1980), 'é'.repeat(738)]) {
       const { id } = await gateway.client.create({ key: 'metadata', size: 0, metadata: { a: value } });
       expect(await gateway.client.complete(id)).toMatchObject({ metadata: { a: value } });
     }
   });
 
   test.each([
-    ['more than fits beside our own', { a: 'x'.repeat(1984) }],
+    ['more than fits beside our own', { a: 'x'.repeat(1981) }],
     ['more than fits once it is encoded', { a: 'é'.repeat(739) }],
     ['a name that is no header name', { 'a b': 'x' }],
     ['a name of ours', { 'Partway-token': 'x' }],
