@@ -40,9 +40,10 @@ export function isMissing(error: unknown): boolean {
   return errorCode(error) === 'ENOENT';
 }
 
+/** Of a failed system call; what Node itself refuses is a bug of ours. */
 function errorCode(error: unknown): string | undefined {
   const { code } = error as NodeJS.ErrnoException;
-  return typeof code === 'string' ? code : undefined;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
 }
 
 export function noSuchUpload(storeUploadId: string): StoreError {
