@@ -65,7 +65,3 @@ export interface Part {
   /** Digests of the part's content that are known, base64 by algorithm. */
   readonly digests: Readonly<Partial<Record<DigestAlgorithm, string>>>;
 }
-
-export function isEnded(state: UploadState): boolean {
-  return state === 'completed' || state === 'aborted' || state === 'deleted';
-}

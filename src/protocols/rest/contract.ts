@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { uploadErrorCodes } from '../../core/errors.ts';
+import { longestSignatureSeconds, mostSignedAtOnce } from '../../core/sign.ts';
 import { abortReasons, protocols, uploadStates } from '../../core/upload.ts';
 
 /* Every schema of the native REST protocol: what is parsed, what is answered, what the OpenAPI document says. */
@@ -34,7 +35,10 @@ export const createBody = z
       .max(255)
       .optional()
       .openapi({ example: 'application/zstd' }),
-    metadata: z.record(z.string(), z.string()).optional().openapi({ description: '1,992 bytes at most as headers: x-amz-meta-, name and value of each' }),
+    metadata: z
+      .record(z.string(), z.string())
+      .optional()
+      .openapi({ description: '1,992 bytes at most as headers: x-amz-meta-, name and value of each' }),
     digest: digestField.optional().openapi({
       description: 'The CRC-32 or CRC-32C of the whole; checked before the upload completes',
     }),
@@ -99,8 +103,16 @@ export const partListBody = z
 
 export const signBody = z
   .strictObject({
-    partNumbers: z.union([z.array(partNumber).min(1).max(1000), z.strictObject({ from: partNumber, to: partNumber })]),
-    expiresIn: z.int().min(1).max(604_800).optional().openapi({ description: 'Seconds; an hour by default' }),
+    partNumbers: z.union([
+      z.array(partNumber).min(1).max(mostSignedAtOnce),
+      z.strictObject({ from: partNumber, to: partNumber }),
+    ]),
+    expiresIn: z
+      .int()
+      .min(1)
+      .max(longestSignatureSeconds)
+      .optional()
+      .openapi({ description: 'Seconds; an hour by default' }),
     checksums: z
       .record(z.string().regex(/^[1-9]\d*$/), digestField)
       .optional()
@@ -190,8 +202,6 @@ export const partsQuery = z.object({
   after: digits(0, 100_000).default(0).openapi({ type: 'integer', minimum: 0, default: 0 }),
   limit: page(10_000, 1000),
 });
-
-export const bucketQuery = z.object({ bucket: z.string().optional() });
 
 export type CreateBody = z.infer<typeof createBody>;
 export type UploadBody = z.infer<typeof uploadBody>;

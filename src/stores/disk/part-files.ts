@@ -38,8 +38,8 @@ function parse(name: string): StoredPart | undefined {
 export async function* listParts(directory: string): AsyncIterable<StoredPart> {
   const groups = (await readdir(directory)).filter((name) => groupName.test(name)).sort();
   for (const group of groups) {
-    const parts = (await readdir(join(directory, group))).sort().map(parse);
-    const latest = new Map(parts.flatMap((part) => (part === undefined ? [] : [[part.partNumber, part]])));
+    const parts = (await readdir(join(directory, group))).sort().flatMap((name) => parse(name) ?? []);
+    const latest = new Map(parts.map((part) => [part.partNumber, part]));
     yield* latest.values();
   }
 }
@@ -97,8 +97,8 @@ function brokenOff(why: string, cause?: unknown): StoreError {
 }
 
 async function filesOf(directory: string, partNumber: number): Promise<StoredPart[]> {
-  const parts = (await namesIn(groupPath(directory, partNumber))).map(parse);
-  return parts.filter((part) => part?.partNumber === partNumber) as StoredPart[];
+  const parts = (await namesIn(groupPath(directory, partNumber))).flatMap((name) => parse(name) ?? []);
+  return parts.filter((part) => part.partNumber === partNumber);
 }
 
 /** Also where the clock was set back, a new part is later than those before it. */

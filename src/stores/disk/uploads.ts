@@ -91,8 +91,8 @@ export async function completeUpload(
       lastModified: new Date(),
       parts,
     });
-    if (!(await commitVersion(places, input, { directory, manifestId, parts })))
-      throw noSuchUpload(input.storeUploadId);
+    const isCommitted = await commitVersion(places, input, { directory, manifestId, parts });
+    if (!isCommitted) throw noSuchUpload(input.storeUploadId);
     await removeEmpty(places.uploadsOf(input));
     return { etag };
   } catch (error) {

@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+/** Arithmetic and rules: they need no server. */
+const unit = ['test/core/**/*.test.ts', 'test/property/**/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    watch: false,
+    pool: 'forks',
+    reporters: process.env.CI === 'true' ? ['default', 'json'] : ['default'],
+    outputFile: { json: '.cache/test-results.json' },
+    projects: [
+      { extends: true, test: { name: 'unit', include: unit, testTimeout: 20_000 } },
+      {
+        extends: true,
+        test: {
+          name: 'integration',
+          include: ['test/**/*.test.ts'],
+          exclude: [...unit, 'test/bench/**'],
+          globalSetup: ['test/support/global-setup.ts'],
+          testTimeout: 60_000,
+          // The first file that asks for a server waits for it: a database 2 s, Ceph 30 s.
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
