@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Arithmetic and rules: they need no server. */
-const unit = ['test/core/**/*.test.ts', 'test/property/**/*.test.ts'];
+const unit = ['test/property/**/*.test.ts', 'test/config.test.ts'];
 
 export default defineConfig({
   test: {

@@ -104,7 +104,6 @@ ALTER TABLE "parts" ADD CONSTRAINT "parts_upload_id_uploads_id_fk" FOREIGN KEY (
 CREATE UNIQUE INDEX "api_keys_hash" ON "api_keys" USING btree ("key_hash");--> statement-breakpoint
 CREATE INDEX "fragments_of_slot" ON "fragments" USING btree ("upload_id","part_number","offset");--> statement-breakpoint
 CREATE INDEX "fragments_to_sweep" ON "fragments" USING btree ("lease_until") WHERE "fragments"."state" <> 'durable';--> statement-breakpoint
-CREATE UNIQUE INDEX "tenants_key_prefix" ON "tenants" USING btree ("key_prefix");--> statement-breakpoint
 CREATE UNIQUE INDEX "uploads_idempotency" ON "uploads" USING btree ("tenant","idempotency_key");--> statement-breakpoint
 CREATE UNIQUE INDEX "uploads_one_completing" ON "uploads" USING btree ("bucket","store_key") WHERE "uploads"."state" = 'completing';--> statement-breakpoint
 CREATE INDEX "uploads_session" ON "uploads" USING btree ("session_hash");--> statement-breakpoint

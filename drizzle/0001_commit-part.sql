@@ -23,7 +23,7 @@ BEGIN
   END IF;
   IF u.size IS NULL AND p_fixes_size AND EXISTS (
     SELECT FROM parts WHERE upload_id = p_upload AND part_number > p_part AND etag IS NOT NULL
-  ) OR (
+  ) OR p_fixes_size AND p_offset + p_size <> u.size OR (
     CASE u.layout
       WHEN 'planned' THEN p_offset + p_size
       ELSE u.received_bytes + p_size - coalesce(slot.size, 0)

@@ -32,6 +32,9 @@ const span = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** Node's timers take no more than 24.8 days. */
+const timer = span.refine((ms) => ms <= 3_600_000, { error: 'wanted: at most 1h' });
+
 const flag = z.stringbool({ error: 'wanted: true or false' });
 const bucketName = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'wanted: a bucket name of S3');
 const url = z.url({ protocol: /^https?$/, error: 'wanted: a URL that begins with http:// or https://' });
@@ -125,12 +128,12 @@ const environment = z.object({
   PARTWAY_READ_OBJECTS: flag
     .optional()
     .describe('Serves objects at /objects/<key>. Unset: true with the disk store, false with S3.'),
-  PARTWAY_BODY_IDLE_TIMEOUT: span
+  PARTWAY_BODY_IDLE_TIMEOUT: timer
     .default(15_000)
     .describe(
       "A client that sends nothing for so long is cut off. Keep it below the store's own limit (AWS about 20s).",
     ),
-  PARTWAY_SHUTDOWN_GRACE: span.default(30_000).describe('How long requests under way may go on after SIGTERM.'),
+  PARTWAY_SHUTDOWN_GRACE: timer.default(30_000).describe('How long requests under way may go on after SIGTERM.'),
 });
 
 export type Environment = z.infer<typeof environment>;

@@ -33,6 +33,7 @@ export async function finishCompletion(
       if (etag !== undefined) return finish(deps, claim, etag);
     }
     const parts = await partsOf(deps, claim.upload.id);
+    await requireCoverage(deps, claim, parts);
     await requireSizes(deps, claim, parts);
     const digestFault = faultOfWhole(parts, claim.upload.digest);
     if (digestFault !== undefined) await refuse(deps, claim, digestFault);
@@ -41,16 +42,22 @@ export async function finishCompletion(
       if (stored === undefined) return loseUnlessCompleted(deps, claim);
       await requireEqual(deps, claim, parts, stored);
     }
-    return completeAtStore(deps, claim, parts);
+    return completeAtStore(deps, claim, parts, input.takenOver);
   });
 }
 
 type ListedPart = Pick<Part, 'partNumber' | 'etag'>;
 
-async function completeAtStore(deps: Deps, claim: Claim, recorded: readonly Part[]): Promise<Upload> {
+async function completeAtStore(
+  deps: Deps,
+  claim: Claim,
+  recorded: readonly Part[],
+  takenOver: boolean,
+): Promise<Upload> {
   const { upload } = claim;
   const parts = recorded.length > 0 ? recorded : await putEmptyPart(deps, claim);
   if (parts === undefined) return loseUnlessCompleted(deps, claim);
+  let isUncertain = takenOver;
   for (let attempt = 1; ; attempt++) {
     let failure: StoreError | undefined;
     try {
@@ -71,9 +78,11 @@ async function completeAtStore(deps: Deps, claim: Claim, recorded: readonly Part
       await requireEqual(deps, claim, recorded, listed);
       return refuse(deps, claim, toUploadError(failure));
     }
-    if (failure?.kind === 'refused' || failure?.kind === 'full') return refuse(deps, claim, toUploadError(failure));
+    const isRefused = failure?.kind === 'refused' || failure?.kind === 'full';
+    if (isRefused && !isUncertain) return refuse(deps, claim, toUploadError(failure));
+    isUncertain ||= !isRefused;
     if (attempt === attempts) {
-      throw failure === undefined
+      throw failure === undefined || failure.kind === 'no_such_upload'
         ? new UploadError('store_unavailable', 'The store has not confirmed the object yet.', { retryAfterSeconds: 2 })
         : toUploadError(failure);
     }
@@ -126,8 +135,8 @@ async function finish(deps: Deps, claim: Claim, etag: string): Promise<Upload> {
   throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
 }
 
-async function refuse(deps: Deps, claim: Claim, error: unknown): Promise<never> {
-  await deps.records.reopen({ id: claim.upload.id, claimId: claim.claimId });
+async function refuse(deps: Deps, claim: Claim, error: unknown, forget: readonly number[] = []): Promise<never> {
+  await deps.records.reopen({ id: claim.upload.id, claimId: claim.claimId, forget });
   throw error;
 }
 
@@ -149,6 +158,14 @@ async function loseUnlessCompleted(deps: Deps, claim: Claim): Promise<Upload> {
   });
   if (lost !== undefined) deps.events.emit({ type: 'upload_aborted', upload: lost });
   throw goneError('lost');
+}
+
+/** A hole is never completed over, whatever was taken out of the record since the claim. */
+async function requireCoverage(deps: Deps, claim: Claim, parts: readonly Part[]): Promise<void> {
+  const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0);
+  const isContiguous = parts.every(({ partNumber }, index) => partNumber === index + 1);
+  if (isContiguous && sizeBytes === claim.upload.sizeBytes) return;
+  await refuse(deps, claim, new UploadError('incomplete', 'Bytes are missing; list the parts to see.'));
 }
 
 async function requireSizes(deps: Deps, claim: Claim, parts: readonly Part[]): Promise<void> {
@@ -178,10 +195,6 @@ async function requireEqual(
   });
   if (wrong.length === 0) return;
   for (const { partNumber } of wrong) deps.events.emit({ type: 'part_differs', uploadId: claim.upload.id, partNumber });
-  await deps.records.forgetParts(
-    claim.upload.id,
-    wrong.map(({ partNumber }) => partNumber),
-  );
   await refuse(
     deps,
     claim,
@@ -192,6 +205,7 @@ async function requireEqual(
           .map(({ partNumber, offset, sizeBytes }) => ({ partNumber, offset, size: sizeBytes })),
       },
     }),
+    wrong.map(({ partNumber }) => partNumber),
   );
 }
 

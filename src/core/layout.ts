@@ -93,7 +93,7 @@ function growing(partSizeBytes: number, limits: StoreLimits): PlannedLayout {
   return {
     kind: 'planned',
     partSizeBytes,
-    growEvery: Math.floor(limits.maxParts / 10),
+    growEvery: Math.floor(limits.maxParts / 11),
     maxPartSizeBytes: limits.maxPartSizeBytes,
   };
 }

@@ -16,9 +16,9 @@ export function placeOf(
 ): { bucket: string; key: string; storeKey: string } {
   const bucket = input.bucket ?? principal.bucket ?? settings.defaultBucket;
   const place = { bucket, key: input.key, storeKey: principal.tenantKeyPrefix + input.key };
-  const fault = faultOfKey(place.storeKey, settings.stagingPrefix);
-  if (fault !== undefined || input.key === '') {
-    throw new UploadError('invalid_request', `key ${fault ?? 'must not be empty'}.`, { details: { field: 'key' } });
+  const fault = input.key === '' ? 'must not be empty' : faultOfKey(place.storeKey, settings.stagingPrefix);
+  if (fault !== undefined) {
+    throw new UploadError('invalid_request', `key ${fault}.`, { details: { field: 'key' } });
   }
   if (!settings.buckets.has(bucket)) {
     throw new UploadError('forbidden', 'This bucket is not one that the gateway may use.', {

@@ -41,6 +41,8 @@ export async function listParts(
   };
 }
 
+const pageSize = 1000;
+
 /** The first slots that have no durable part. */
 export async function missingParts(
   deps: Pick<Deps, 'records'>,
@@ -50,10 +52,13 @@ export async function missingParts(
   const missing: MissingPart[] = [];
   let after = upload.contiguousParts;
   for (;;) {
-    const found = await deps.records.listParts(upload.id, { after, limit: 1000 });
-    const last = found.length < 1000 ? (lastSlot(upload) ?? found.at(-1)?.partNumber ?? after) : after + 1000;
-    missing.push(...missingBetween(upload, found, { after, last: Math.min(last, after + limit) }));
-    if (missing.length >= limit || found.length < 1000) return missing.slice(0, limit);
+    const found = await deps.records.listParts(upload.id, { after, limit: pageSize });
+    const isLastPage = found.length < pageSize;
+    const end = (isLastPage ? lastSlot(upload) : undefined) ?? found.at(-1)?.partNumber ?? after;
+    // One window of slots at a time: an upload without any part may have 10,000 missing.
+    const last = Math.min(end, after + pageSize);
+    missing.push(...missingBetween(upload, found, { after, last }));
+    if (missing.length >= limit || (last === end && isLastPage)) return missing.slice(0, limit);
     after = last;
   }
 }

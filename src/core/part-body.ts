@@ -30,6 +30,10 @@ export class PartBody extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    if (chunk.length === 0) {
+      done();
+      return;
+    }
     this.receivedBytes += chunk.length;
     if (this.receivedBytes > this.#sizeBytes) {
       done(new BodyLengthError(`body longer than ${this.#sizeBytes} bytes`));

@@ -366,8 +366,6 @@ export interface UploadRecords {
     readonly parts: readonly Part[];
     readonly fixesSizeBytes?: number | undefined;
   }): Promise<{ readonly kind: 'adopted'; readonly upload: Upload } | { readonly kind: 'size_conflict' | 'not_open' }>;
-  /** Takes parts out of the record that the store does not have so; moves the counters back. */
-  forgetParts(uploadId: string, partNumbers: readonly number[]): Promise<void>;
   /** Signed URLs are about to be given out. `false`: no longer open. */
   markSigned(uploadId: string): Promise<boolean>;
 
@@ -409,8 +407,15 @@ export interface UploadRecords {
     readonly etag: string;
     readonly retentionMs: number;
   }): Promise<Upload | undefined>;
-  /** `completing → open`: the store refused. */
-  reopen(input: { readonly id: string; readonly claimId: string }): Promise<Upload | undefined>;
+  /**
+   * `completing → open`: the store refused. In the same transaction takes the parts out of the record that the
+   * store does not have so, and moves the counters back. `undefined`: the claim is no longer this one's.
+   */
+  reopen(input: {
+    readonly id: string;
+    readonly claimId: string;
+    readonly forget?: readonly number[];
+  }): Promise<Upload | undefined>;
   /** `aborting → aborted`, or `completing → aborted (lost)`. */
   finishAbort(input: {
     readonly id: string;

@@ -94,7 +94,9 @@ function insertLease(db: Db, { tenant, uploadId, partNumber, attemptId, leaseMs 
           doubtful: sql<boolean>`false`.as('doubtful'),
         })
         .from(uploads)
-        .where(and(eq(uploads.id, uploadId), eq(uploads.tenant, tenant), eq(uploads.state, 'open'))),
+        .where(and(eq(uploads.id, uploadId), eq(uploads.tenant, tenant), eq(uploads.state, 'open')))
+        // A claim or an abort that is being made is waited for, and then sees this lease or ends it.
+        .for('key share'),
     )
     .onConflictDoUpdate({
       target: [parts.uploadId, parts.partNumber],

@@ -2,7 +2,7 @@ import { and, eq, inArray, isNotNull, sql } from 'drizzle-orm';
 import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
 import type { Connection, Db } from './connection.ts';
 import { isUniqueViolation } from './errors.ts';
-import { lockUpload } from './part-rows.ts';
+import { forgetParts, lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
@@ -118,7 +118,18 @@ export function claimRows(
         eq(uploads.state, 'completing'),
       ),
 
-    reopen: (claim) => change(claim, { state: 'open', ...unclaimed }, eq(uploads.state, 'completing')),
+    reopen: ({ id, claimId, forget = [] }) =>
+      connection.transaction(async (tx) => {
+        const claimed = await lockUpload(tx, id);
+        if (claimed?.state !== 'completing' || claimed.claimId !== claimId) return undefined;
+        if (forget.length > 0) await forgetParts(tx, claimed, forget);
+        const [row] = await tx
+          .update(uploads)
+          .set({ state: 'open', ...unclaimed, updatedAt: sql`now()` })
+          .where(eq(uploads.id, id))
+          .returning();
+        return row && toUpload(row);
+      }),
 
     finishAbort: ({ retentionMs, reason, ...claim }) =>
       change(

@@ -33,7 +33,7 @@ export function toRecordsError(error: unknown): Error {
 
 function isConnectionFault(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  if ('code' in error && typeof error.code === 'string' && /^(E[A-Z]+|ERR_SOCKET.*)$/.test(error.code)) return true;
+  if ('code' in error && typeof error.code === 'string' && /^(E[A-Z_]+|ERR_SOCKET.*)$/.test(error.code)) return true;
   if (error instanceof AggregateError) return error.errors.some(isConnectionFault);
   return /timeout|terminat|Connection ended|not queryable|Client was closed|Cannot use a pool after/i.test(
     error.message,

@@ -12,7 +12,7 @@ type Outcome = 'committed' | 'displaced' | 'size_conflict' | 'not_open';
 /** Durable parts, and the counters on the upload that every change of them moves in the same transaction. */
 export function partRows(
   connection: Connection,
-): Pick<UploadRecords, 'findPart' | 'listParts' | 'commitPart' | 'adoptParts' | 'forgetParts' | 'markSigned'> {
+): Pick<UploadRecords, 'findPart' | 'listParts' | 'commitPart' | 'adoptParts' | 'markSigned'> {
   return {
     findPart: (uploadId, partNumber) =>
       connection.run(async (db) => {
@@ -59,17 +59,6 @@ export function partRows(
       }
     },
 
-    forgetParts: (uploadId, partNumbers) =>
-      connection.transaction(async (tx) => {
-        const upload = await lockUpload(tx, uploadId);
-        if (upload === undefined) return;
-        await tx
-          .update(parts)
-          .set({ etag: null, size: null, digests: {}, storedAt: null })
-          .where(and(eq(parts.uploadId, uploadId), inArray(parts.partNumber, [...partNumbers])));
-        await recount(tx, upload, upload.size);
-      }),
-
     markSigned: (uploadId) =>
       connection.run(async (db) => {
         const marked = await db
@@ -94,6 +83,15 @@ function durable(part: Part) {
     digests: part.digests,
     storedAt: sql`now()`,
   };
+}
+
+/** Takes parts out of the record and moves the counters back. */
+export async function forgetParts(tx: Db, upload: UploadRow, partNumbers: readonly number[]): Promise<void> {
+  await tx
+    .update(parts)
+    .set({ etag: null, size: null, digests: {}, storedAt: null })
+    .where(and(eq(parts.uploadId, upload.id), inArray(parts.partNumber, [...partNumbers])));
+  await recount(tx, upload, upload.size);
 }
 
 /** Commits of one upload are serial from here on. */

@@ -18,6 +18,8 @@ export function reaperRows(connection: Connection): Pick<UploadRecords, 'claimDu
           .from(uploads)
           .where(sql`(state in ('creating', 'completing', 'aborting') and claim_until <= now())
                      or (state = 'open' and expires_at <= now())`)
+          // What was tried longest ago comes first: work that keeps failing must not starve the rest.
+          .orderBy(uploads.updatedAt)
           .limit(limit)
           .for('update', { skipLocked: true });
         if (due.length === 0) return [];

@@ -21,15 +21,11 @@ const bytes = (name: string) => bigint(name, { mode: 'number' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
 const binary = customType<{ data: Buffer; driverData: Buffer }>({ dataType: () => 'bytea' });
 
-export const tenants = pgTable(
-  'tenants',
-  {
-    name: text().primaryKey(),
-    keyPrefix: text('key_prefix').notNull(),
-    createdAt: instant('created_at').notNull().defaultNow(),
-  },
-  (table) => [uniqueIndex('tenants_key_prefix').on(table.keyPrefix)],
-);
+export const tenants = pgTable('tenants', {
+  name: text().primaryKey(),
+  keyPrefix: text('key_prefix').notNull(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
 
 export const apiKeys = pgTable(
   'api_keys',

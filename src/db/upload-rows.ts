@@ -1,4 +1,5 @@
 import { and, desc, eq, lt, ne, or, type SQL, sql } from 'drizzle-orm';
+import { UploadError } from '../core/errors.ts';
 import type { UploadFilter, UploadRecords } from '../core/ports.ts';
 import type { Connection } from './connection.ts';
 import { layoutColumns, toUpload } from './rows.ts';
@@ -34,7 +35,10 @@ export function uploadRows(
           .select()
           .from(uploads)
           .where(and(eq(uploads.tenant, tenant), eq(uploads.idempotencyKey, upload.idempotency?.key ?? '')));
-        if (existing === undefined) throw new Error('records: an idempotency key vanished between two statements');
+        if (existing === undefined) {
+          // The earlier creation failed between the two statements, and freed the key.
+          throw new UploadError('records_unavailable', 'Try again.', { retryAfterSeconds: 1 });
+        }
         return { kind: 'existing', upload: toUpload(existing), requestHash: existing.idempotencyHash ?? '' };
       }),
 

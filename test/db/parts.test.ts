@@ -164,7 +164,7 @@ describe('the counters', () => {
             expect(await storePart(records, upload, part)).toEqual({ kind: 'committed', offset });
           } else if (step.kind === 'forget') {
             for (const number of step.partNumbers) model.delete(number);
-            await records.forgetParts(upload.id, step.partNumbers);
+            await opened.forget(upload.id, step.partNumbers);
           } else {
             const adopted = step.partNumbers.map(fresh);
             for (const part of adopted) model.set(part.partNumber, part);
@@ -186,7 +186,7 @@ describe('the counters', () => {
         await Promise.all(
           [0, 1, 2, 3].map(async (lane) => {
             for (const step of steps.filter((_, index) => index % 4 === lane)) {
-              if (step.kind !== 'store') await records.forgetParts(upload.id, step.partNumbers);
+              if (step.kind !== 'store') await opened.forget(upload.id, step.partNumbers);
               else await storeIfVacant(upload, newPart(step.partNumber, { sizeBytes: step.sizeBytes }));
             }
           }),
@@ -280,7 +280,7 @@ describe('forgetParts', () => {
   it('takes parts out and moves the counters back', async () => {
     const upload = await openUpload(records, { sizeBytes: 30 });
     for (const number of [1, 2, 3]) await storePart(records, upload, newPart(number));
-    await records.forgetParts(upload.id, [2]);
+    await opened.forget(upload.id, [2]);
     expect(await look(records, upload)).toMatchObject({ offset: 10, contiguousParts: 1, receivedBytes: 20 });
     expect(await records.findPart(upload.id, 2)).toBeUndefined();
     await storePart(records, upload, newPart(2));

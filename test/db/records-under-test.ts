@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { NewUpload, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import { Connection } from '../../src/db/connection.ts';
+import { forgetParts, lockUpload } from '../../src/db/part-rows.ts';
 import { createRecords } from '../../src/db/records.ts';
 import { YieldNews } from '../../src/db/yield-news.ts';
 import { createTestDatabase } from '../support/postgres.ts';
@@ -14,6 +15,8 @@ export interface RecordsUnderTest extends AsyncDisposable {
   readonly records: UploadRecords;
   readonly db: pg.Client;
   readonly url: string;
+  /** Takes parts out of the record, as `reopen` does in its transaction. */
+  forget(uploadId: string, partNumbers: readonly number[]): Promise<void>;
 }
 
 export async function openRecords(): Promise<RecordsUnderTest> {
@@ -33,6 +36,11 @@ export async function openRecords(): Promise<RecordsUnderTest> {
     records: createRecords(connection, news),
     db,
     url: database.url,
+    forget: (uploadId, partNumbers) =>
+      connection.transaction(async (tx) => {
+        const upload = await lockUpload(tx, uploadId);
+        if (upload !== undefined) await forgetParts(tx, upload, partNumbers);
+      }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

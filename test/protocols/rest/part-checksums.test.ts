@@ -65,9 +65,7 @@ describe.each(await availableStores())('the checksum of a part on %s', (store) =
     test('that can be none is refused before the part is sent', async () => {
       const { id } = await gateway.client.create({ key: 'none', size: 9 });
       gateway.probe.forget();
-      for (const malformed of ['', 'AAAA', `${value}AAAA`, '*', value.replace(/=*$/, '')].filter(
-        (one) => one !== value,
-      )) {
+      for (const malformed of ['', 'AAAA', `${value}AAAA`, '*']) {
         const headers = { [header]: format(malformed), expect: '100-continue' };
         const { answer, continued } = gateway.client.openPart(id, 1, 9, headers);
         await refused(answer, 400, 'invalid_request');

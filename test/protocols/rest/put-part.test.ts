@@ -228,8 +228,7 @@ describe('a part', () => {
       `PUT /uploads/${id}/parts/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc` +
         `GET /uploads/${id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
     );
-    const answers = (await said).match(/^HTTP\/1\.1 .*$/gm);
-    expect(answers).toEqual(['HTTP/1.1 200 OK\r', 'HTTP/1.1 200 OK\r']);
+    expect((await said).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200']);
     await gateway.client.complete(id);
     expect((await gateway.client.read('pipelined')).text).toBe('abc');
   });
