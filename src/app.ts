@@ -36,6 +36,7 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     const requestId = newId();
     c.set('requestId', requestId);
     c.set('bodyIdleMs', options.core.settings.bodyIdleMs);
+    c.set('admission', options.admission);
     const began = performance.now();
     await next();
     const { incoming, outgoing } = c.env;

@@ -101,7 +101,9 @@ const environment = z.object({
   PARTWAY_RETENTION: span.default(7 * 86_400_000).describe('How long an ended upload can still be looked at.'),
   PARTWAY_MEMORY_BUDGET: smallest(8 * KiB ** 2, '8MiB')
     .default(256 * KiB ** 2)
-    .describe('Memory for bodies under way; with the budget used up further ones are answered 503.'),
+    .describe(
+      'Memory for bodies under way, half a MiB for each part; with the budget used up further ones are answered 503.',
+    ),
   PARTWAY_MAX_SIZE: smallest(1, '1')
     .refine((bytes) => bytes <= largestObjectBytes, { error: 'wanted: at most 50000GiB, the largest object of S3' })
     .default(5 * KiB ** 4)

@@ -63,6 +63,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
   const store = createStore(settings);
   started.defer(() => store.close());
 
+  const halt = new AbortController();
   const core: Deps = {
     records: wrap(createRecords(connection, news), overrides.wrapRecords),
     store: wrap(store, overrides.wrapStore),
@@ -70,6 +71,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     events: logEvents(log),
     settings: coreSettings(settings),
     attempts: new LiveAttempts(clock),
+    halted: halt.signal,
   };
   core.records.onYield((attemptId) => core.attempts.yield(attemptId));
   const reaper = new Reaper(core, {
@@ -97,7 +99,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     isStopping: () => stopping.signal.aborted,
   });
   const server = await listen(app.fetch, settings);
-  started.defer(() => closeServer(server, core, { graceMs: settings.PARTWAY_SHUTDOWN_GRACE, stopping }));
+  started.defer(() => closeServer(server, core, { graceMs: settings.PARTWAY_SHUTDOWN_GRACE, stopping, halt }));
   await warnIfStoreIsAway(core, log);
   reaper.start();
 
@@ -227,7 +229,7 @@ function urlOf(server: Server, host: string): string {
 async function closeServer(
   server: Server,
   core: Deps,
-  { graceMs, stopping }: { graceMs: number; stopping: AbortController },
+  { graceMs, stopping, halt }: { graceMs: number; stopping: AbortController; halt: AbortController },
 ): Promise<void> {
   stopping.abort();
   const closed = new Promise<void>((done) => server.close(() => done()));
@@ -235,9 +237,9 @@ async function closeServer(
   const graceIsOver = new AbortController();
   await Promise.race([closed, sleep(graceMs, undefined, { signal: graceIsOver.signal }).catch(() => undefined)]);
   graceIsOver.abort();
-  core.attempts.stopAll(
-    new UploadError('overloaded', 'The gateway is stopping. Send the part again.', { retryAfterSeconds: 1 }),
-  );
+  const reason = new UploadError('overloaded', 'The gateway is stopping. Try again.', { retryAfterSeconds: 1 });
+  halt.abort(reason);
+  core.attempts.stopAll(reason);
   await Promise.race([core.attempts.whenEnded(), sleep(5_000, undefined, { ref: false })]);
   server.closeAllConnections();
   await closed;

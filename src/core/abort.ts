@@ -8,7 +8,7 @@ import { newId } from './random.ts';
 import { callStore, toUploadError } from './store-faults.ts';
 import type { Upload } from './upload.ts';
 
-const attempts = 5;
+const tries = 5;
 const pauseMs = 200;
 
 /**
@@ -39,21 +39,23 @@ export async function abortUpload(deps: Deps, principal: Principal, uploadId: st
 export async function finishAbort(deps: Deps, claim: Claim): Promise<Upload | undefined> {
   const { upload, claimId } = claim;
   const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
-  return underClaim(deps, claim, async () => {
+  return underClaim(deps, claim, async ({ options }) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        await callStore(deps, 'abortMultipartUpload', upload.id, () => deps.store.abortMultipartUpload(address));
-        for await (const _ of deps.store.listParts(address)) break;
+        await callStore(deps, 'abortMultipartUpload', upload.id, () =>
+          deps.store.abortMultipartUpload(address, options),
+        );
+        for await (const _ of deps.store.listParts(address, options)) break;
       } catch (error) {
         if (error instanceof StoreError && error.kind === 'no_such_upload') break;
         throw toUploadError(error);
       }
-      if (attempt === attempts) {
+      if (attempt === tries) {
         throw new UploadError('store_unavailable', 'The store still holds the upload. Try again.', {
           retryAfterSeconds: 2,
         });
       }
-      await deps.clock.sleep(pauseMs * attempt);
+      await deps.clock.sleep(pauseMs * attempt, options.signal);
     }
     const aborted = await deps.records.finishAbort({
       id: upload.id,

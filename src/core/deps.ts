@@ -30,4 +30,6 @@ export interface Deps {
   readonly events: Events;
   readonly settings: CoreSettings;
   readonly attempts: LiveAttempts;
+  /** Aborts, with an UploadError, when the process stops and calls to the store must end. */
+  readonly halted: AbortSignal;
 }

@@ -1,16 +1,16 @@
-import { type Claim, underClaim } from './claim.ts';
-import { tokenMetadataName } from './create.ts';
+import { type Claim, type HeldClaim, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { goneError } from './find.ts';
 import { partsOf } from './parts-of.ts';
 import { type StoredPart, StoreError } from './ports.ts';
+import { provenEtag } from './proof.ts';
 import { callStore, toUploadError } from './store-faults.ts';
 import type { Part, Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
 
 /** How often Complete is tried before the claim is left to the reaper. */
-const attempts = 3;
+const tries = 3;
 const pauseMs = 500;
 
 /**
@@ -27,30 +27,36 @@ export async function finishCompletion(
   claim: Claim,
   input: { readonly takenOver: boolean; readonly doubtful: boolean },
 ): Promise<Upload> {
-  return underClaim(deps, claim, async () => {
-    if (input.takenOver) {
-      const etag = await provenEtag(deps, claim);
-      if (etag !== undefined) return finish(deps, claim, etag);
-    }
-    const parts = await partsOf(deps, claim.upload.id);
-    await requireCoverage(deps, claim, parts);
-    await requireSizes(deps, claim, parts);
-    const digestFault = faultOfWhole(parts, claim.upload.digest);
-    if (digestFault !== undefined) await refuse(deps, claim, digestFault);
-    if (input.takenOver || input.doubtful) {
-      const stored = await listAtStore(deps, claim);
-      if (stored === undefined) return loseUnlessCompleted(deps, claim);
-      await requireEqual(deps, claim, parts, stored);
-    }
-    return completeAtStore(deps, claim, parts, input.takenOver);
-  });
+  return underClaim(deps, claim, (held) => finishHeld(deps, held, input));
+}
+
+async function finishHeld(
+  deps: Deps,
+  claim: HeldClaim,
+  input: { readonly takenOver: boolean; readonly doubtful: boolean },
+): Promise<Upload> {
+  if (input.takenOver) {
+    const etag = await askForProof(deps, claim);
+    if (etag !== undefined) return finish(deps, claim, etag);
+  }
+  const parts = await partsOf(deps, claim.upload.id);
+  await requireCoverage(deps, claim, parts);
+  await requireSizes(deps, claim, parts);
+  const digestFault = faultOfWhole(parts, claim.upload.digest);
+  if (digestFault !== undefined) await refuse(deps, claim, digestFault);
+  if (input.takenOver || input.doubtful) {
+    const stored = await listAtStore(deps, claim);
+    if (stored === undefined) return loseUnlessCompleted(deps, claim);
+    await requireEqual(deps, claim, parts, stored);
+  }
+  return completeAtStore(deps, claim, parts, input.takenOver);
 }
 
 type ListedPart = Pick<Part, 'partNumber' | 'etag'>;
 
 async function completeAtStore(
   deps: Deps,
-  claim: Claim,
+  claim: HeldClaim,
   recorded: readonly Part[],
   takenOver: boolean,
 ): Promise<Upload> {
@@ -60,58 +66,57 @@ async function completeAtStore(
   let isUncertain = takenOver;
   for (let attempt = 1; ; attempt++) {
     let failure: StoreError | undefined;
+    await claim.renew();
     try {
       const { etag } = await callStore(deps, 'completeMultipartUpload', upload.id, () =>
-        deps.store.completeMultipartUpload({ ...addressOf(claim), parts, ifNoneMatch: upload.ifNoneMatch }),
+        deps.store.completeMultipartUpload(
+          { ...addressOf(claim), parts, ifNoneMatch: upload.ifNoneMatch },
+          claim.options,
+        ),
       );
       if (etag !== '') return await finish(deps, claim, etag);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       failure = error;
     }
-    const proven = await provenEtag(deps, claim);
+    const proven = await askForProof(deps, claim);
     if (proven !== undefined) return finish(deps, claim, proven);
     if (failure?.kind === 'precondition_failed') return refuse(deps, claim, toUploadError(failure));
     const listed = await listAtStore(deps, claim);
     if (listed === undefined) return loseUnlessCompleted(deps, claim);
     if (failure?.kind === 'invalid_part' || failure?.kind === 'part_too_small') {
       await requireEqual(deps, claim, recorded, listed);
-      return refuse(deps, claim, toUploadError(failure));
+      if (!isUncertain) return refuse(deps, claim, toUploadError(failure));
     }
     const isRefused = failure?.kind === 'refused' || failure?.kind === 'full';
     if (isRefused && !isUncertain) return refuse(deps, claim, toUploadError(failure));
     isUncertain ||= !isRefused;
-    if (attempt === attempts) {
+    if (attempt === tries) {
       throw failure === undefined || failure.kind === 'no_such_upload'
         ? new UploadError('store_unavailable', 'The store has not confirmed the object yet.', { retryAfterSeconds: 2 })
         : toUploadError(failure);
     }
-    await deps.clock.sleep(pauseMs * attempt);
+    await deps.clock.sleep(pauseMs * attempt, claim.options.signal);
   }
 }
 
-function addressOf({ upload }: Claim) {
+function addressOf({ upload }: HeldClaim) {
   return { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
 }
 
-/** The object's ETag if our token and size prove that this very upload made it. An object at the key proves nothing. */
-async function provenEtag(deps: Deps, { upload }: Claim): Promise<string | undefined> {
+async function askForProof(deps: Deps, { upload, options }: HeldClaim): Promise<string | undefined> {
   try {
-    const facts = await callStore(deps, 'headObject', upload.id, () =>
-      deps.store.headObject({ bucket: upload.bucket, key: upload.storeKey }),
-    );
-    const ours = facts?.metadata[tokenMetadataName] === upload.token && facts.sizeBytes === upload.sizeBytes;
-    return ours ? facts.etag : undefined;
+    return await provenEtag(deps, upload, options);
   } catch (error) {
     throw toUploadError(error);
   }
 }
 
 /** The store's list, or `undefined` when it does not know the upload. */
-async function listAtStore(deps: Deps, claim: Claim): Promise<StoredPart[] | undefined> {
+async function listAtStore(deps: Deps, claim: HeldClaim): Promise<StoredPart[] | undefined> {
   try {
     return await callStore(deps, 'listParts', claim.upload.id, () =>
-      Array.fromAsync(deps.store.listParts(addressOf(claim))),
+      Array.fromAsync(deps.store.listParts(addressOf(claim), claim.options)),
     );
   } catch (error) {
     if (error instanceof StoreError && error.kind === 'no_such_upload') return undefined;
@@ -119,7 +124,7 @@ async function listAtStore(deps: Deps, claim: Claim): Promise<StoredPart[] | und
   }
 }
 
-async function finish(deps: Deps, claim: Claim, etag: string): Promise<Upload> {
+async function finish(deps: Deps, claim: HeldClaim, etag: string): Promise<Upload> {
   const completed = await deps.records.finishCompletion({
     id: claim.upload.id,
     claimId: claim.claimId,
@@ -135,7 +140,7 @@ async function finish(deps: Deps, claim: Claim, etag: string): Promise<Upload> {
   throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
 }
 
-async function refuse(deps: Deps, claim: Claim, error: unknown, forget: readonly number[] = []): Promise<never> {
+async function refuse(deps: Deps, claim: HeldClaim, error: unknown, forget: readonly number[] = []): Promise<never> {
   await deps.records.reopen({ id: claim.upload.id, claimId: claim.claimId, forget });
   throw error;
 }
@@ -144,11 +149,11 @@ async function refuse(deps: Deps, claim: Claim, error: unknown, forget: readonly
  * The store knows the upload no longer. It may have become an object between our HEAD and our ListParts, so the
  * object is looked for again before the upload ends as lost.
  */
-async function loseUnlessCompleted(deps: Deps, claim: Claim): Promise<Upload> {
+async function loseUnlessCompleted(deps: Deps, claim: HeldClaim): Promise<Upload> {
   for (let look = 1; look <= 2; look++) {
-    const etag = await provenEtag(deps, claim);
+    const etag = await askForProof(deps, claim);
     if (etag !== undefined) return finish(deps, claim, etag);
-    await deps.clock.sleep(pauseMs);
+    await deps.clock.sleep(pauseMs, claim.options.signal);
   }
   const lost = await deps.records.finishAbort({
     id: claim.upload.id,
@@ -161,14 +166,35 @@ async function loseUnlessCompleted(deps: Deps, claim: Claim): Promise<Upload> {
 }
 
 /** A hole is never completed over, whatever was taken out of the record since the claim. */
-async function requireCoverage(deps: Deps, claim: Claim, parts: readonly Part[]): Promise<void> {
+async function requireCoverage(deps: Deps, claim: HeldClaim, parts: readonly Part[]): Promise<void> {
   const sizeBytes = parts.reduce((sum, part) => sum + part.sizeBytes, 0);
   const isContiguous = parts.every(({ partNumber }, index) => partNumber === index + 1);
-  if (isContiguous && sizeBytes === claim.upload.sizeBytes) return;
+  if (isContiguous && sizeBytes === claim.upload.sizeBytes) return requireOffsets(deps, claim, parts);
   await refuse(deps, claim, new UploadError('incomplete', 'Bytes are missing; list the parts to see.'));
 }
 
-async function requireSizes(deps: Deps, claim: Claim, parts: readonly Part[]): Promise<void> {
+/** In the free layout an offset is what its client stated, and it has to be true. */
+async function requireOffsets(deps: Deps, claim: HeldClaim, parts: readonly Part[]): Promise<void> {
+  let end = 0;
+  for (const { partNumber, offset, sizeBytes } of parts) {
+    if (offset !== undefined && offset !== end) {
+      await refuse(
+        deps,
+        claim,
+        new UploadError(
+          'state_conflict',
+          `Part ${partNumber} was stated to begin at ${offset}, but begins at ${end}.`,
+          {
+            details: { partNumber, offset: end },
+          },
+        ),
+      );
+    }
+    end += sizeBytes;
+  }
+}
+
+async function requireSizes(deps: Deps, claim: HeldClaim, parts: readonly Part[]): Promise<void> {
   const { minPartSizeBytes } = deps.store.limits;
   const small = parts.slice(0, -1).filter(({ sizeBytes }) => sizeBytes < minPartSizeBytes);
   if (small.length === 0) return;
@@ -184,7 +210,7 @@ async function requireSizes(deps: Deps, claim: Claim, parts: readonly Part[]): P
 /** Parts that the store does not hold as recorded are taken out of the record, and the client told to send them. */
 async function requireEqual(
   deps: Deps,
-  claim: Claim,
+  claim: HeldClaim,
   parts: readonly Part[],
   stored: readonly StoredPart[],
 ): Promise<void> {
@@ -210,10 +236,10 @@ async function requireEqual(
 }
 
 /** S3 completes no upload without a part: an empty object is one empty part. `undefined`: the upload is not there. */
-async function putEmptyPart(deps: Deps, claim: Claim): Promise<readonly ListedPart[] | undefined> {
+async function putEmptyPart(deps: Deps, claim: HeldClaim): Promise<readonly ListedPart[] | undefined> {
   try {
     const { etag } = await callStore(deps, 'uploadPart', claim.upload.id, () =>
-      deps.store.uploadPart({ ...addressOf(claim), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 }),
+      deps.store.uploadPart({ ...addressOf(claim), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 }, claim.options),
     );
     return [{ partNumber: 1, etag }];
   } catch (error) {

@@ -39,7 +39,7 @@ export async function leaseSlot(
   if (!isId(attempt.uploadId)) throw notFoundError();
   for (;;) {
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
-    const begun = await deps.records.beginAttempt({ ...attempt, tenant: principal.tenant, leaseMs });
+    const begun = await beginOrDrop(deps, principal, attempt);
     if (begun.kind === 'begun') {
       const upload = await orDrop(deps, attempt, () => {
         requireSeen(principal, begun.upload);
@@ -57,6 +57,20 @@ export async function leaseSlot(
     const isNew = begun.attemptId !== asked;
     asked = begun.attemptId;
     await waitForYield(deps, { ...attempt, attemptId: begun.attemptId }, { isNew, retryAfterMs: begun.retryAfterMs });
+  }
+}
+
+/** A lease whose answer was lost must not keep others off. */
+async function beginOrDrop(deps: Deps, principal: Principal, attempt: AttemptAddress) {
+  try {
+    return await deps.records.beginAttempt({
+      ...attempt,
+      tenant: principal.tenant,
+      leaseMs: deps.settings.leaseMs,
+    });
+  } catch (error) {
+    await deps.records.dropAttempt({ ...attempt, uncertain: false }).catch(() => undefined);
+    throw error;
   }
 }
 
@@ -86,7 +100,7 @@ async function waitForYield(
 }
 
 function busyError(retryAfterMs: number): UploadError {
-  return new UploadError('busy', 'The store is confirming an earlier request for this part. Try again.', {
+  return new UploadError('busy', 'An earlier request for this part is not over yet. Try again.', {
     retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
   });
 }

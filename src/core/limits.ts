@@ -67,6 +67,16 @@ const maxMetadataBytes = 2048 - `${metadataPrefix}partway-token`.length - 32;
 /** @throws UploadError `invalid_request` */
 export function requireMetadata(metadata: Readonly<Record<string, string>>): void {
   let sizeBytes = 0;
+  const names = Object.keys(metadata).map((name) => name.toLowerCase());
+  if (new Set(names).size < names.length) {
+    throw new UploadError(
+      'invalid_request',
+      'Names in metadata are header names: they must differ in more than case.',
+      {
+        details: { field: 'metadata' },
+      },
+    );
+  }
   for (const [name, value] of Object.entries(metadata)) {
     sizeBytes += metadataPrefix.length + name.length + encodedLength(value);
     if (!/^[A-Za-z0-9_-]{1,128}$/.test(name) || /^(partway-|__proto__$)/i.test(name)) {

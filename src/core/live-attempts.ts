@@ -1,6 +1,7 @@
+import { UploadError } from './errors.ts';
 import type { Clock } from './ports.ts';
 
-/** A newer request has taken the slot, or the lease on it ran out. */
+/** A newer request has taken the slot. */
 export class DisplacedError extends Error {
   override readonly name = 'DisplacedError';
 }
@@ -41,10 +42,15 @@ export class LiveAttempt {
 
   /**
    * Before the last byte goes to the store: from here on the attempt yields to nobody.
-   * @throws DisplacedError when it was stopped, or its lease may have run out
+   * @throws DisplacedError when it was stopped; UploadError `records_unavailable` when its lease may have run out
    */
   seal(): void {
-    if (this.#stop.signal.aborted || this.#clock.now().getTime() >= this.#heldUntilMs) throw new DisplacedError();
+    if (this.#stop.signal.aborted) throw new DisplacedError();
+    if (this.#clock.now().getTime() >= this.#heldUntilMs) {
+      throw new UploadError('records_unavailable', 'The lease on this part could not be renewed. Send it again.', {
+        retryAfterSeconds: 2,
+      });
+    }
     this.#sealed = true;
   }
 
@@ -67,6 +73,7 @@ export class LiveAttempt {
 export class LiveAttempts {
   readonly #attempts = new Map<string, LiveAttempt>();
   readonly #clock: Pick<Clock, 'now'>;
+  #stopped: Error | undefined;
 
   constructor(clock: Pick<Clock, 'now'>) {
     this.#clock = clock;
@@ -77,6 +84,7 @@ export class LiveAttempts {
     const attempt = new LiveAttempt(attemptId, this.#clock, heldUntilMs);
     this.#attempts.set(attemptId, attempt);
     void attempt.ended.then(() => this.#attempts.delete(attemptId));
+    if (this.#stopped !== undefined) attempt.stop(this.#stopped);
     return attempt;
   }
 
@@ -88,7 +96,9 @@ export class LiveAttempts {
     this.#attempts.get(attemptId)?.yield();
   }
 
+  /** Stops all that are live, and all that begin from now on. */
   stopAll(reason: Error): void {
+    this.#stopped = reason;
     for (const attempt of this.#attempts.values()) attempt.stop(reason);
   }
 

@@ -1,9 +1,18 @@
 import type { Deps } from './deps.ts';
+import { provenEtag } from './proof.ts';
 import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
 
-/** The store has dropped an open upload: its row ends as `lost`. */
+/**
+ * The store does not know an open upload. Its row ends as `lost`, unless there is an object of ours: then, or where the
+ * store does not tell, completing it will find out.
+ */
 export async function loseUpload(deps: Deps, upload: Upload): Promise<void> {
+  const mayBeThere = await provenEtag(deps, upload).then(
+    (etag) => etag !== undefined,
+    () => true,
+  );
+  if (mayBeThere) return;
   const claimId = newId();
   const claimed = await deps.records.claimAbort({
     id: upload.id,

@@ -239,6 +239,9 @@ export interface NewUpload {
   readonly leaseMs: number;
 }
 
+/** A part that went straight to the store, to take the place of the one that was on record when the store was asked. */
+export type AdoptedPart = Part & { readonly replacesEtag: string | undefined };
+
 export interface AttemptAddress {
   readonly uploadId: string;
   readonly partNumber: number;
@@ -363,7 +366,7 @@ export interface UploadRecords {
    */
   adoptParts(input: {
     readonly uploadId: string;
-    readonly parts: readonly Part[];
+    readonly parts: readonly AdoptedPart[];
     readonly fixesSizeBytes?: number | undefined;
   }): Promise<{ readonly kind: 'adopted'; readonly upload: Upload } | { readonly kind: 'size_conflict' | 'not_open' }>;
   /** Signed URLs are about to be given out. `false`: no longer open. */

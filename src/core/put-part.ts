@@ -81,8 +81,11 @@ async function requireNothingAfter(deps: Deps, upload: OpenUpload, partNumber: n
 
 /** Whether the part on record is known to have the content that the client now states. */
 function isKnownSame(part: Part | undefined, { sizeBytes, digests }: PutPartInput): part is Part {
-  if (part?.sizeBytes !== sizeBytes) return false;
-  return Object.entries(digests).some(([algorithm, value]) => part.digests[algorithm as DigestAlgorithm] === value);
+  if (part?.sizeBytes !== sizeBytes || part.isDoubtful) return false;
+  const shared = (Object.keys(digests) as DigestAlgorithm[]).filter(
+    (algorithm) => part.digests[algorithm] !== undefined,
+  );
+  return shared.length > 0 && shared.every((algorithm) => part.digests[algorithm] === digests[algorithm]);
 }
 
 /** Reads the body to its end and holds it to its word, without a call to the store: some lose a part on replacing it. */

@@ -3,12 +3,14 @@ import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
+import { requireSize } from './limits.ts';
 import { loseUpload } from './lose.ts';
-import { beyondSizeError, laterBytesError } from './place-part.ts';
-import { type StoredPart, StoreError } from './ports.ts';
+import { partsOf } from './parts-of.ts';
+import { beyondSizeError, laterBytesError, requireLimits } from './place-part.ts';
+import { type AdoptedPart, type StoredPart, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { callStore, toUploadError } from './store-faults.ts';
-import type { Part, Upload } from './upload.ts';
+import type { Upload } from './upload.ts';
 
 export interface ReportedPart {
   readonly partNumber: number;
@@ -28,8 +30,10 @@ export async function reportParts(
   input: { readonly principal: Principal; readonly uploadId: string; readonly parts: readonly ReportedPart[] },
 ): Promise<Upload> {
   const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
+  for (const { partNumber } of input.parts) requireLimits(deps.store.limits, { partNumber, sizeBytes: 0 });
+  const recorded = new Map((await partsOf(deps, upload.id)).map(({ partNumber, etag }) => [partNumber, etag]));
   const listed = new Map((await listAtStore(deps, upload)).map((part) => [part.partNumber, part]));
-  const agreed: Part[] = [];
+  const agreed: AdoptedPart[] = [];
   const missing: ReportedPart[] = [];
   let fixesSizeBytes: number | undefined;
   for (const reported of input.parts) {
@@ -39,9 +43,15 @@ export async function reportParts(
       missing.push(reported);
       continue;
     }
-    agreed.push({ ...stored, offset: place.offset, digests: provenDigests(deps, stored, reported) });
+    agreed.push({
+      ...stored,
+      offset: place.offset,
+      digests: provenDigests(deps, stored, reported),
+      replacesEtag: recorded.get(stored.partNumber),
+    });
     fixesSizeBytes ??= place.endsUploadAt;
   }
+  requireTotal(deps, upload, agreed);
   const adopted = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
   if (adopted.kind !== 'adopted') {
     if (adopted.kind === 'not_open') throw notOpen(await findUpload(deps, input.principal, input.uploadId));
@@ -51,6 +61,14 @@ export async function reportParts(
   throw new UploadError('incomplete', 'The store does not show these parts as reported. Send them again.', {
     details: { missing: missing.slice(0, 1000).map(({ partNumber }) => missingSlot(upload, partNumber)) },
   });
+}
+
+/** @throws UploadError `limit_exceeded` */
+function requireTotal(deps: Deps, upload: OpenUpload, agreed: readonly AdoptedPart[]): void {
+  const end = Math.max(0, ...agreed.map(({ offset = 0, sizeBytes }) => offset + sizeBytes));
+  const added = agreed.filter(({ replacesEtag }) => replacesEtag === undefined);
+  const total = upload.receivedBytes + added.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  requireSize(upload.layout.kind === 'planned' ? end : total, deps.settings);
 }
 
 async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]> {

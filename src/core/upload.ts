@@ -64,4 +64,6 @@ export interface Part {
   readonly etag: string;
   /** Digests of the part's content that are known, base64 by algorithm. */
   readonly digests: Readonly<Partial<Record<DigestAlgorithm, string>>>;
+  /** An attempt of unknown fate may have replaced it at the store. */
+  readonly isDoubtful?: true;
 }

@@ -27,6 +27,7 @@ export function attemptRows(
               size: begun.size,
               etag: begun.etag,
               digests: begun.digests,
+              doubtful: begun.doubtful,
             },
           })
           .from(uploads)

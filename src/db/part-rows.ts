@@ -1,6 +1,6 @@
 import { and, asc, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm';
-import type { UploadRecords } from '../core/ports.ts';
-import type { Part, Upload } from '../core/upload.ts';
+import type { AdoptedPart, UploadRecords } from '../core/ports.ts';
+import type { Upload } from '../core/upload.ts';
 import type { Connection, Db } from './connection.ts';
 import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
@@ -45,12 +45,10 @@ export function partRows(
         return await connection.transaction(async (tx) => {
           const upload = await lockUpload(tx, uploadId);
           if (upload?.state !== 'open') return { kind: 'not_open' };
-          for (const part of adopted) {
-            await tx
-              .insert(parts)
-              .values({ uploadId, partNumber: part.partNumber, ...durable(part) })
-              .onConflictDoUpdate({ target: [parts.uploadId, parts.partNumber], set: durable(part) });
+          if (upload.size !== null && fixesSizeBytes !== undefined && upload.size !== fixesSizeBytes) {
+            return { kind: 'size_conflict' };
           }
+          await adopt(tx, uploadId, adopted);
           return { kind: 'adopted', upload: await recount(tx, upload, upload.size ?? fixesSizeBytes ?? null) };
         });
       } catch (error) {
@@ -75,14 +73,21 @@ function isSlot(uploadId: string, partNumber: number) {
   return and(eq(parts.uploadId, uploadId), eq(parts.partNumber, partNumber));
 }
 
-function durable(part: Part) {
-  return {
-    offset: part.offset ?? null,
-    size: part.sizeBytes,
-    etag: part.etag,
-    digests: part.digests,
-    storedAt: sql`now()`,
-  };
+/** Leaves what was stored through us since the store was asked, what is under way, and what is on record already. */
+async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]): Promise<void> {
+  const rows = adopted.map(({ partNumber, offset, sizeBytes, etag, digests, replacesEtag }) => ({
+    ...{ part_number: partNumber, offset, size: sizeBytes, etag, digests, replaces: replacesEtag },
+  }));
+  await tx.execute(sql`
+    insert into parts (upload_id, part_number, "offset", size, etag, digests, stored_at)
+    select ${uploadId}, x.part_number, x."offset", x.size, x.etag, x.digests, now()
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        as x(part_number integer, "offset" bigint, size bigint, etag text, digests jsonb, replaces text)
+      left join parts p on p.upload_id = ${uploadId} and p.part_number = x.part_number
+      where p.attempt_id is null and p.etag is not distinct from x.replaces and p.etag is distinct from x.etag
+    on conflict (upload_id, part_number) do update
+      set "offset" = excluded."offset", size = excluded.size, etag = excluded.etag, digests = excluded.digests,
+          stored_at = now()`);
 }
 
 /** Takes parts out of the record and moves the counters back. */

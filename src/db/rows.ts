@@ -4,7 +4,7 @@ import type { Part, Upload } from '../core/upload.ts';
 import type { parts, uploads } from './schema.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
-type PartRow = Pick<typeof parts.$inferSelect, 'partNumber' | 'offset' | 'size' | 'etag' | 'digests'>;
+type PartRow = Pick<typeof parts.$inferSelect, 'partNumber' | 'offset' | 'size' | 'etag' | 'digests' | 'doubtful'>;
 
 export function toUpload(row: UploadRow): Upload {
   return {
@@ -72,5 +72,6 @@ export function toPart(row: PartRow): Part | undefined {
     sizeBytes: row.size,
     etag: row.etag,
     digests: row.digests,
+    ...(row.doubtful ? { isDoubtful: true as const } : {}),
   };
 }

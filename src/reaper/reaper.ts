@@ -22,7 +22,8 @@ import type { Upload } from '../core/upload.ts';
 
 const roundEveryMs = 5_000;
 const batch = 20;
-const outdatedBatch = 1000;
+/** Their parts go with them, up to 10,000 each, in one statement. */
+const outdatedBatch = 20;
 /** How long a reaper that dies keeps others from its work. */
 const leaseMs = 30_000;
 

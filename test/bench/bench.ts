@@ -80,7 +80,10 @@ export class Bench {
   /** One of the programs in `servers/`. */
   async process(
     file: 'sink.ts' | 'plain-pipe.ts' | 'tus.ts' | 'lib-storage.ts' | 'small-parts-gateway.ts',
-    { args = [], env = {} }: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
+    {
+      args = [],
+      env = {},
+    }: { readonly args?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
   ): Promise<Measured> {
     const server = startServer({
       command: process.execPath,

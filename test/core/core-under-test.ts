@@ -56,7 +56,8 @@ export class CoreUnderTest implements AsyncDisposable {
       clock: this.clock,
       events: { emit: (event) => this.events.push(event) },
       settings: settingsFor(parts.bucket),
-      attempts: new LiveAttempts(this.clock),
+      halted: new AbortController().signal,
+    attempts: new LiveAttempts(this.clock),
     };
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { UploadRecords } from '../../src/core/ports.ts';
+import type { AdoptedPart, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import {
   leaseMs,
@@ -167,8 +167,9 @@ describe('the counters', () => {
             await opened.forget(upload.id, step.partNumbers);
           } else {
             const adopted = step.partNumbers.map(fresh);
+            const parts = adopted.map((part) => replacing(model.get(part.partNumber), part));
             for (const part of adopted) model.set(part.partNumber, part);
-            await records.adoptParts({ uploadId: upload.id, parts: adopted });
+            await records.adoptParts({ uploadId: upload.id, parts });
           }
           expect(await look(records, upload)).toMatchObject(countersOf(model.values()));
         }
@@ -227,12 +228,44 @@ describe('the counters', () => {
   });
 });
 
+function replacing(earlier: Part | undefined, part: Part): AdoptedPart {
+  return { ...part, replacesEtag: earlier?.etag };
+}
+
 describe('adoptParts', () => {
+  it('leaves a part that was stored anew since the store was asked, and what is known of one that is on record', async () => {
+    const upload = await openUpload(records);
+    const asked = newPart(1);
+    const anew = newPart(1);
+    const known = newPart(2, { digests: { crc32: 'AAAAAA==' } });
+    for (const part of [asked, anew, known]) await storePart(records, upload, part);
+    const seen = [replacing(asked, newPart(1)), replacing(known, { ...known, digests: {} })];
+    expect(await records.adoptParts({ uploadId: upload.id, parts: seen })).toMatchObject({ kind: 'adopted' });
+    expect(await allParts(upload)).toEqual([anew, known]);
+  });
+
+  it('leaves a slot where an attempt is under way', async () => {
+    const upload = await openUpload(records);
+    await records.beginAttempt({ uploadId: upload.id, tenant: 'tenant', partNumber: 1, attemptId: 'a', leaseMs });
+    await records.adoptParts({ uploadId: upload.id, parts: [replacing(undefined, newPart(1))] });
+    expect(await allParts(upload)).toEqual([]);
+  });
+
+  it('does not fix another size than the one that is fixed already', async () => {
+    const upload = await openUpload(records);
+    await storePart(records, upload, newPart(3, { sizeBytes: 5 }), { fixesSize: true });
+    const short = replacing(undefined, newPart(2, { sizeBytes: 4 }));
+    const adopted = await records.adoptParts({ uploadId: upload.id, parts: [short], fixesSizeBytes: 14 });
+    expect(adopted).toEqual({ kind: 'size_conflict' });
+  });
+
   it('records what the store shows, over what was there, and fixes an unknown size', async () => {
     const upload = await openUpload(records);
-    await storePart(records, upload, newPart(1));
+    const first = newPart(1);
+    await storePart(records, upload, first);
     const seen = [newPart(1), newPart(2, { sizeBytes: 4 })];
-    const adopted = await records.adoptParts({ uploadId: upload.id, parts: seen, fixesSizeBytes: 14 });
+    const parts = [replacing(first, seen[0]!), replacing(undefined, seen[1]!)];
+    const adopted = await records.adoptParts({ uploadId: upload.id, parts, fixesSizeBytes: 14 });
     expect(adopted).toMatchObject({
       kind: 'adopted',
       upload: { sizeBytes: 14, offset: 14, contiguousParts: 2, receivedBytes: 14 },
@@ -242,8 +275,9 @@ describe('adoptParts', () => {
 
   it('does not fix the size before parts that are on record', async () => {
     const upload = await openUpload(records);
-    for (const number of [1, 2, 3]) await storePart(records, upload, newPart(number));
-    const short = newPart(2, { sizeBytes: 4 });
+    const whole = [1, 2, 3].map((number) => newPart(number));
+    for (const part of whole) await storePart(records, upload, part);
+    const short = replacing(whole[1], newPart(2, { sizeBytes: 4 }));
     const adopted = await records.adoptParts({ uploadId: upload.id, parts: [short], fixesSizeBytes: 14 });
     expect(adopted).toEqual({ kind: 'size_conflict' });
     expect(await look(records, upload)).toMatchObject({ sizeBytes: undefined, receivedBytes: 30 });
@@ -252,7 +286,9 @@ describe('adoptParts', () => {
   it('records nothing of an upload that is no longer open', async () => {
     const upload = await openUpload(records);
     await records.claimAbort({ id: upload.id, claimId: 'claim', leaseMs, reason: 'requested' });
-    expect(await records.adoptParts({ uploadId: upload.id, parts: [newPart(1)] })).toEqual({ kind: 'not_open' });
+    expect(await records.adoptParts({ uploadId: upload.id, parts: [replacing(undefined, newPart(1))] })).toEqual({
+      kind: 'not_open',
+    });
     expect(await allParts(upload)).toEqual([]);
   });
 
@@ -269,7 +305,10 @@ describe('adoptParts', () => {
           leaseMs,
         }),
       );
-      const adoption = records.adoptParts({ uploadId: upload.id, parts: numbers.map((n) => newPart(n)) });
+      const adoption = records.adoptParts({
+        uploadId: upload.id,
+        parts: numbers.map((n) => replacing(undefined, newPart(n))),
+      });
       const outcomes = await Promise.allSettled([adoption, ...begins]);
       expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([]);
     }

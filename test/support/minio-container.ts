@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers';
-import { newBucketPrefix, type StartedStore } from './stores.ts';
+import type { StartedStore } from './stores.ts';
 
 const context = fileURLToPath(new URL('../../infra/minio', import.meta.url));
 const port = 9000;
@@ -31,7 +31,6 @@ export async function startMinioContainer(credentials: {
   return {
     name: 'minio',
     endpoint: `http://${container.getHost()}:${container.getMappedPort(port)}`,
-    bucketPrefix: newBucketPrefix(),
     ...credentials,
     async stop() {
       await container.stop();

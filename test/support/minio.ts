@@ -1,11 +1,12 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { access, constants, mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { removeBuckets } from './remove-buckets.ts';
 import { NotAvailable, onFreePorts, startServer, waitForHttp } from './start-server.ts';
-import { newBucketPrefix, type StartedStore, type TestStore } from './stores.ts';
+import type { StartedStore } from './stores.ts';
 
 const projectRoot = fileURLToPath(new URL('../../', import.meta.url));
 const cacheFolder = join(projectRoot, '.cache/bin');
@@ -30,14 +31,14 @@ function givenStore(endpoint: string): StartedStore {
   if (S3_ACCESS_KEY_ID === undefined || S3_SECRET_ACCESS_KEY === undefined) {
     throw new Error('S3_ENDPOINT is set: S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY must be set too.');
   }
-  const store: TestStore = {
+  const store = {
     name: 's3',
     endpoint,
-    bucketPrefix: newBucketPrefix(),
+    bucketPrefix: `partway-test-${randomBytes(4).toString('hex')}-`,
     accessKeyId: S3_ACCESS_KEY_ID,
     secretAccessKey: S3_SECRET_ACCESS_KEY,
-  };
-  return { ...store, stop: () => removeBuckets(store) };
+  } as const;
+  return { ...store, stop: () => removeBuckets(store, store.bucketPrefix) };
 }
 
 async function findBinary(): Promise<string | undefined> {
@@ -115,6 +116,6 @@ async function startBinary(binary: string): Promise<StartedStore> {
       await server.stop();
       throw error;
     }
-    return { name: 'minio', endpoint, bucketPrefix: newBucketPrefix(), ...credentials, stop: () => server.stop() };
+    return { name: 'minio', endpoint, ...credentials, stop: () => server.stop() };
   });
 }

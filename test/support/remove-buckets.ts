@@ -9,13 +9,13 @@ import {
 } from '@aws-sdk/client-s3';
 import { clientOf, type TestStore } from './stores.ts';
 
-/** Empties and removes the run's buckets, at a store that outlives it. */
-export async function removeBuckets(store: TestStore): Promise<void> {
+/** Empties and removes the buckets whose name begins so. */
+export async function removeBuckets(store: TestStore, prefix: string): Promise<void> {
   const client = clientOf(store);
   try {
     const { Buckets = [] } = await client.send(new ListBucketsCommand({}));
     for (const { Name = '' } of Buckets) {
-      if (Name.startsWith(store.bucketPrefix)) await removeBucket(client, Name);
+      if (Name.startsWith(prefix)) await removeBucket(client, Name);
     }
   } finally {
     client.destroy();

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { NotAvailable, onFreePorts, ServerEnded, startServer, waitForHttp } from './start-server.ts';
-import { newBucketPrefix, type StartedStore } from './stores.ts';
+import type { StartedStore } from './stores.ts';
 
 const script = fileURLToPath(new URL('../../infra/rgw/rgw.sh', import.meta.url));
 const credentials = { accessKeyId: 'partway-test', secretAccessKey: 'partway-test-secret' };
@@ -37,6 +37,6 @@ export async function startRgw(): Promise<StartedStore> {
       if (error instanceof ServerEnded && error.exitCode === unavailable) throw new NotAvailable(error.log.trim());
       throw error;
     }
-    return { name: 'rgw', endpoint, bucketPrefix: newBucketPrefix(), ...credentials, stop: () => server.stop() };
+    return { name: 'rgw', endpoint, ...credentials, stop: () => server.stop() };
   });
 }

@@ -5,19 +5,14 @@ import { askForServer } from './run-servers.ts';
 export interface TestStore {
   readonly name: 'minio' | 'rgw' | 's3';
   readonly endpoint: string;
-  /** Of the names of this run's buckets. */
-  readonly bucketPrefix: string;
+  /** Of the names of this run's buckets, where the store outlives the run and they are to be found again. */
+  readonly bucketPrefix?: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
 }
 
 export interface StartedStore extends TestStore {
   stop(): Promise<void>;
-}
-
-/** A run's buckets have a name of its own: at a store that was there before it removes those and no others. */
-export function newBucketPrefix(): string {
-  return `partway-test-${randomBytes(4).toString('hex')}-`;
 }
 
 export function clientOf(store: TestStore): S3Client {
@@ -31,7 +26,8 @@ export function clientOf(store: TestStore): S3Client {
 
 /** A bucket that no other test uses. */
 export async function createBucket(store: TestStore): Promise<string> {
-  const bucket = `${store.bucketPrefix}${randomBytes(8).toString('hex')}`;
+  const { bucketPrefix = 'partway-test-' } = store;
+  const bucket = `${bucketPrefix}${randomBytes(8).toString('hex')}`;
   const client = clientOf(store);
   try {
     await client.send(new CreateBucketCommand({ Bucket: bucket }));

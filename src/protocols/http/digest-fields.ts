@@ -21,7 +21,12 @@ const amzHeaders: Readonly<Record<string, DigestAlgorithm>> = {
   'x-amz-checksum-crc64nvme': 'crc64nvme',
   'x-amz-checksum-sha1': 'sha-1',
   'x-amz-checksum-sha256': 'sha-256',
+  'x-amz-checksum-sha512': 'sha-512',
+  'x-amz-checksum-md5': 'md5',
 };
+
+/** Not digests themselves. */
+const amzAbout = new Set(['x-amz-checksum-algorithm', 'x-amz-checksum-mode', 'x-amz-checksum-type']);
 
 /**
  * What a request states about its body: `Content-MD5`, `Content-Digest` (RFC 9530, section 2), `x-amz-checksum-*`.
@@ -36,9 +41,15 @@ export function contentDigestsOf(headers: IncomingHttpHeaders): Digests {
     }
     digests[algorithm] = value;
   };
-  for (const [name, algorithm] of Object.entries(amzHeaders)) {
-    const value = headers[name];
-    if (typeof value === 'string') state(algorithm, value, name);
+  for (const [name, value] of Object.entries(headers)) {
+    if (!name.startsWith('x-amz-checksum-') || amzAbout.has(name)) continue;
+    const algorithm = amzHeaders[name];
+    if (algorithm === undefined) {
+      throw new UploadError('invalid_request', `${name} is not known here.`, {
+        details: { field: name, known: Object.keys(amzHeaders) },
+      });
+    }
+    state(algorithm, String(value), name);
   }
   const md5 = headers['content-md5'];
   if (md5 !== undefined) state('md5', String(md5), 'Content-MD5');

@@ -6,6 +6,8 @@ import { hasBody, rawBodyOf } from './raw-body.ts';
 
 /** 10,000 parts with their ETags and checksums fit. */
 const largestJsonBytes = 4 * 1024 * 1024;
+/** Such a body is held in memory: nobody may make it last. */
+const longestMs = 120_000;
 
 /** Also keeps web pages from writing: a cross-origin request with such a type asks first. */
 const jsonType = /^application\/(json|[a-z0-9.-]+\+json)\s*(;|$)/i;
@@ -18,7 +20,9 @@ export const jsonBody: MiddlewareHandler<HttpEnv> = async (c, next) => {
       details: { field: 'Content-Type' },
     });
   }
-  const body = await readBody(incoming, c.get('bodyIdleMs'));
+  const announcedBytes = Number(incoming.headers['content-length'] ?? largestJsonBytes);
+  if (announcedBytes > largestJsonBytes) throw tooLarge();
+  const body = await c.get('admission').admit(announcedBytes, () => readBody(incoming, c.get('bodyIdleMs')));
   // Such a member is lost on the way through objects, and could do worse.
   if (body.includes('"__proto__"')) throw new UploadError('invalid_request', 'No member may be named __proto__.');
   c.req.raw = new Request(c.req.url, {
@@ -42,14 +46,14 @@ export const optionalJsonBody: MiddlewareHandler<HttpEnv> = async (c, next) => {
 
 /** @throws UploadError `limit_exceeded`, `body_timeout`; ClientGoneError */
 async function readBody(incoming: IncomingMessage, idleMs: number): Promise<Buffer> {
-  if (Number(incoming.headers['content-length'] ?? 0) > largestJsonBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   return new Promise((resolve, reject) => {
     const body = rawBodyOf(incoming);
-    const idle = setTimeout(() => {
-      reject(new UploadError('body_timeout', `No byte came for ${idleMs / 1000} seconds.`));
-    }, idleMs);
+    const tooSlow = (ms: number) =>
+      setTimeout(() => reject(new UploadError('body_timeout', `The body took longer than ${ms / 1000} seconds.`)), ms);
+    const idle = tooSlow(idleMs);
+    const whole = tooSlow(longestMs);
     body.on('data', (chunk: Buffer) => {
       idle.refresh();
       sizeBytes += chunk.length;
@@ -59,6 +63,7 @@ async function readBody(incoming: IncomingMessage, idleMs: number): Promise<Buff
     body.on('end', () => resolve(Buffer.concat(chunks)));
     body.on('close', () => {
       clearTimeout(idle);
+      clearTimeout(whole);
       reject(new ClientGoneError('the client closed its connection in a JSON body'));
     });
   });

@@ -17,11 +17,11 @@ export function problemOf(error: UploadError, table: ProblemTable, requestId: st
     requestId,
     retryAfterSeconds: error.retryAfterSeconds,
     body: {
+      ...error.details,
       title,
       detail: error.message,
       code: error.code,
       ...(error.retryAfterSeconds === undefined ? {} : { retryAfter: Math.ceil(error.retryAfterSeconds) }),
-      ...error.details,
     },
   });
 }

@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
 import { putPart } from '../../core/put-part.ts';
+import { pipedBodyBytes } from '../http/admission.ts';
 import { parseContentRange } from '../http/byte-range.ts';
 import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
@@ -41,7 +42,7 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     refuseFraming(incoming.headers['content-encoding']);
     const digests = contentDigestsOf(incoming.headers);
     const offset = offsetOf(incoming.headers['content-range'], sizeBytes);
-    const part = await deps.admission.admit(() =>
+    const part = await deps.admission.admit(pipedBodyBytes, () =>
       putPart(deps.core, {
         principal,
         uploadId: id,

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, mkdir, stat } from 'node:fs/promises';
+import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type MultipartAddress, type ObjectStore, StoreError, type StoreLimits } from '../../core/ports.ts';
@@ -8,6 +8,7 @@ import { namesIn, removeTree } from './files.ts';
 import { deleteObject, headObject, listObjects, openObject, putObject } from './objects.ts';
 import { listParts, storePart } from './part-files.ts';
 import { bucketName, type Places, placesBelow } from './places.ts';
+import { guardRoot } from './root.ts';
 import { abortUpload, completeUpload, createUpload, listUploads } from './uploads.ts';
 
 /**
@@ -17,7 +18,16 @@ import { abortUpload, completeUpload, createUpload, listUploads } from './upload
 export function createDiskStore(options: { readonly root: string; readonly limits: StoreLimits }): ObjectStore {
   const { root, limits } = options;
   const places = placesBelow(root);
+  const requireRoot = guardRoot(root);
   void sweep(places).catch(() => undefined);
+
+  const call = <T>(name: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> =>
+    callDisk(name, signal, async () => {
+      await requireRoot();
+      return run();
+    });
+  const list = <T>(name: string, signal: AbortSignal | undefined, items: AsyncIterable<T>): AsyncIterable<T> =>
+    listDisk(name, signal, afterRoot(requireRoot, items));
 
   return {
     limits,
@@ -26,65 +36,61 @@ export function createDiskStore(options: { readonly root: string; readonly limit
     keepsUnfinishedMs: () => undefined,
 
     check: (bucket, { signal } = {}) =>
-      callDisk('check', signal, async () => {
+      call('check', signal, async () => {
         bucketName(bucket);
-        await mkdir(root, { recursive: true });
         await access(root, constants.R_OK | constants.W_OK | constants.X_OK);
       }),
 
     createMultipartUpload: ({ bucket, key, contentType, metadata }, { signal } = {}) =>
-      callDisk('createMultipartUpload', signal, async () => {
+      call('createMultipartUpload', signal, async () => {
         const initiatedAt = new Date().toISOString();
         const upload = { bucket, key, contentType, metadata: lowerCaseKeys(metadata), initiatedAt };
         return { storeUploadId: await createUpload(places, upload) };
       }),
 
     uploadPart: (input, { signal } = {}) =>
-      withBody(input.body, signal, () =>
-        callDisk('uploadPart', signal, () => storePartOf(places, limits, input, signal)),
-      ),
+      withBody(input.body, signal, () => call('uploadPart', signal, () => storePartOf(places, limits, input, signal))),
 
     copyPart: ({ source: { range, ...address }, ...target }, { signal } = {}) =>
-      callDisk('copyPart', signal, async () => {
+      call('copyPart', signal, async () => {
         const { body, bodySizeBytes: sizeBytes } = await openObject(places, address, range);
         const input = { ...target, body, sizeBytes };
         return withBody(body, signal, () => storePartOf(places, limits, input, signal));
       }),
 
-    listParts: (input, { signal } = {}) => listDisk('listParts', signal, partsOf(places, input)),
+    listParts: (input, { signal } = {}) => list('listParts', signal, partsOf(places, input)),
 
     completeMultipartUpload: (input, { signal } = {}) =>
-      callDisk('completeMultipartUpload', signal, () => completeUpload(places, limits, input)),
+      call('completeMultipartUpload', signal, () => completeUpload(places, limits, input)),
 
     abortMultipartUpload: (input, { signal } = {}) =>
-      callDisk('abortMultipartUpload', signal, () => abortUpload(places, input)),
+      call('abortMultipartUpload', signal, () => abortUpload(places, input)),
 
-    listMultipartUploads: (input, { signal } = {}) =>
-      listDisk('listMultipartUploads', signal, listUploads(places, input)),
+    listMultipartUploads: (input, { signal } = {}) => list('listMultipartUploads', signal, listUploads(places, input)),
 
     putObject: ({ metadata = {}, ...input }, { signal } = {}) =>
       withBody(input.body, signal, () =>
-        callDisk('putObject', signal, () => {
+        call('putObject', signal, () => {
           requireSize(input.sizeBytes, limits);
           return putObject(places, { ...input, metadata: lowerCaseKeys(metadata) }, signal);
         }),
       ),
 
     getObject: ({ range, ...address }, { signal } = {}) =>
-      callDisk('getObject', signal, async () => {
+      call('getObject', signal, async () => {
         const { bodySizeBytes: _, ...object } = await openObject(places, address, range);
         return object;
       }),
 
-    headObject: (input, { signal } = {}) => callDisk('headObject', signal, () => headObject(places, input)),
+    headObject: (input, { signal } = {}) => call('headObject', signal, () => headObject(places, input)),
 
     deleteObjects: ({ bucket, keys }, { signal } = {}) =>
-      callDisk('deleteObjects', signal, async () => {
+      call('deleteObjects', signal, async () => {
         for (const key of keys) await deleteObject(places, { bucket, key });
       }),
 
     listObjects: ({ bucket, prefix }, { signal } = {}) =>
-      listDisk('listObjects', signal, listObjects(places, bucket, prefix)),
+      list('listObjects', signal, listObjects(places, bucket, prefix)),
 
     presignUploadPart: async () => {
       throw new StoreError('refused', 'the disk store signs no URLs: parts go through the gateway');
@@ -92,6 +98,11 @@ export function createDiskStore(options: { readonly root: string; readonly limit
 
     close: async () => undefined,
   };
+}
+
+async function* afterRoot<T>(requireRoot: () => Promise<void>, items: AsyncIterable<T>): AsyncIterable<T> {
+  await requireRoot();
+  yield* items;
 }
 
 async function storePartOf(

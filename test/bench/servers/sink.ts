@@ -32,7 +32,7 @@ const operations: Readonly<Record<string, (call: Call) => void>> = {
   HeadBucket: ({ outgoing }) => outgoing.end(),
 
   CreateMultipartUpload({ path, incoming, outgoing }) {
-    const uploadId = `sink-${Object.values(calls).reduce((sum, count) => sum + count, 0)}`;
+    const uploadId = `sink-${calls.CreateMultipartUpload}`;
     uploads.set(uploadId, { path, metadata: metadataOf(incoming), parts: new Map() });
     answer(outgoing, `<InitiateMultipartUploadResult><UploadId>${uploadId}</UploadId></InitiateMultipartUploadResult>`);
   },
@@ -61,7 +61,7 @@ const operations: Readonly<Record<string, (call: Call) => void>> = {
     const upload = uploads.get(query.get('uploadId') ?? '');
     if (upload === undefined) return fail(outgoing, 404, 'NoSuchUpload');
     uploads.delete(query.get('uploadId') ?? '');
-    const sizeBytes = upload.parts.values().reduce((sum, part) => sum + part.sizeBytes, 0);
+    const sizeBytes = [...upload.parts.values()].reduce((sum, part) => sum + part.sizeBytes, 0);
     objects.set(path, { sizeBytes, metadata: upload.metadata });
     answer(outgoing, `<CompleteMultipartUploadResult><ETag>${etag}</ETag></CompleteMultipartUploadResult>`);
   },

@@ -11,10 +11,14 @@ export interface StoreCall {
 /** Runs before a call goes to the store: may wait, or throw what the store is to answer. */
 type Before = (call: Pick<StoreCall, 'input' | 'options'>) => Promise<void> | void;
 
+/** Runs once the store has done it: may wait, or throw what the gateway gets in place of the answer. */
+type After = () => Promise<void> | void;
+
 /** Stands between gateway and store: counts the calls, and holds or fails those that a test names. */
 export class StoreProbe {
   readonly #calls: StoreCall[] = [];
   readonly #before = new Map<string, Before>();
+  readonly #after = new Map<string, After>();
   readonly #watchers = new Set<() => void>();
 
   readonly wrap = (store: ObjectStore): ObjectStore =>
@@ -40,6 +44,12 @@ export class StoreProbe {
   before(method: keyof ObjectStore, before: Before): () => void {
     this.#before.set(method, before);
     return () => this.#before.delete(method);
+  }
+
+  /** Lets every call of this method that succeeded pass `after`, until the returned function is called. */
+  after(method: keyof ObjectStore, after: After): () => void {
+    this.#after.set(method, after);
+    return () => this.#after.delete(method);
   }
 
   /** Holds the calls of this method until `release`. */
@@ -71,7 +81,9 @@ export class StoreProbe {
   #call(method: string, args: unknown[], run: () => unknown): unknown {
     const [input = {}, options] = args as [Record<string, unknown>?, CallOptions?];
     const before = this.#before.get(method);
-    const result = before === undefined ? run() : Promise.resolve(before({ input, options })).then(run);
+    const done = before === undefined ? run() : Promise.resolve(before({ input, options })).then(run);
+    const after = this.#after.get(method);
+    const result = after === undefined ? done : passOn(done, after);
     if (!(result instanceof Promise) && !isAsyncIterable(result)) return result;
     const ended = result instanceof Promise ? Promise.allSettled([result]).then(([end]) => end!) : never;
     this.#calls.push({ method, input, options, ended });
@@ -79,6 +91,12 @@ export class StoreProbe {
     this.#watchers.clear();
     return result;
   }
+}
+
+async function passOn(done: unknown, after: After): Promise<unknown> {
+  const value = await done;
+  await after();
+  return value;
 }
 
 /** A listing has no one end. */
