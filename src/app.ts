@@ -1,15 +1,13 @@
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { OpenAPIHono } from '@hono/zod-openapi';
-import { HTTPException } from 'hono/http-exception';
 import type { Deps } from './core/deps.ts';
-import { ClientGoneError, UploadError } from './core/errors.ts';
 import { newId } from './core/random.ts';
 import type { Logger } from './observability/log.ts';
 import type { Admission } from './protocols/http/admission.ts';
+import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
 import { type Dependency, healthRoutes } from './protocols/http/health.ts';
-import { internalProblem, problemOf, problemResponse } from './protocols/http/problem.ts';
+import { problemResponse } from './protocols/http/problem.ts';
 import { hasBody } from './protocols/http/raw-body.ts';
 import { referenceRoutes } from './protocols/http/reference.ts';
 import { restFront } from './protocols/rest/index.ts';
@@ -59,24 +57,11 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     );
   });
 
-  app.onError((error, c) => {
-    const requestId = c.get('requestId');
-    if (error instanceof ClientGoneError) {
-      c.env.outgoing.destroy();
-      return RESPONSE_ALREADY_SENT;
-    }
-    if (error instanceof UploadError) {
-      if (restProblems[error.code].status >= 500)
-        log.warn({ requestId, code: error.code, err: error.cause }, error.message);
-      return problemOf(error, restProblems, requestId);
-    }
-    if (error instanceof HTTPException) {
-      // Hono's own refusals, such as malformed JSON.
-      return problemOf(new UploadError('invalid_request', `${error.message}.`), restProblems, requestId);
-    }
-    log.error({ requestId, err: error }, 'unexpected error');
-    return internalProblem(requestId);
-  });
+  const errorLog: ErrorLog = {
+    onFault: (requestId, error) => log.warn({ requestId, code: error.code, err: error.cause }, error.message),
+    onBug: (requestId, error) => log.error({ requestId, err: error }, 'unexpected error'),
+  };
+  app.onError(answerErrors(restProblems, errorLog));
 
   app.notFound((c) =>
     problemResponse({
@@ -99,8 +84,6 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       description: 'Resumable uploads into S3. List the parts and carry on.',
     },
   });
-  app.use('/uploads/*', options.authenticate);
-  app.use('/objects/*', options.authenticate);
-  app.route('/', restFront(options, { readsObjects: options.readsObjects }));
+  app.route('/', restFront({ ...options, errorLog }));
   return app;
 }

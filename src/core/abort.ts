@@ -5,7 +5,7 @@ import { findUpload, notFoundError, notOpen } from './find.ts';
 import { StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
-import { callStore, toUploadError } from './store-faults.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Upload } from './upload.ts';
 
 const tries = 5;
@@ -42,7 +42,7 @@ export async function finishAbort(deps: Deps, claim: Claim): Promise<Upload | un
   return underClaim(deps, claim, async ({ options }) => {
     for (let attempt = 1; ; attempt++) {
       try {
-        await callStore(deps, 'abortMultipartUpload', upload.id, () =>
+        await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>
           deps.store.abortMultipartUpload(address, options),
         );
         for await (const _ of deps.store.listParts(address, options)) break;

@@ -2,6 +2,7 @@ import { claimOf } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { combinableAlgorithms, isCombinable } from './digest.ts';
 import { UploadError } from './errors.ts';
+import { unquoted } from './etag.ts';
 import { findUpload, notOpen } from './find.ts';
 import { finishCompletion } from './finish-completion.ts';
 import { missingParts } from './list-parts.ts';
@@ -160,10 +161,6 @@ async function requireSameDigest(deps: Deps, upload: Upload, expected: Upload['d
   if (digest !== undefined || state !== 'completed') return;
   const fault = faultOfWhole(await partsOf(deps, upload.id), expected);
   if (fault !== undefined) throw fault;
-}
-
-function unquoted(etag: string): string {
-  return etag.replace(/^"|"$/g, '');
 }
 
 async function incompleteError(deps: Deps, upload: Upload, expectedBytes: number | undefined): Promise<UploadError> {

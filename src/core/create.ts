@@ -8,7 +8,7 @@ import { placeOf, requireMetadata, requireSize } from './limits.ts';
 import type { NewUpload } from './ports.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
-import { callStore, toUploadError } from './store-faults.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Protocol, Upload } from './upload.ts';
 
 export interface CreateInput {
@@ -134,7 +134,7 @@ function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpl
 
 async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId: string }> {
   try {
-    return await callStore(deps, 'createMultipartUpload', upload.id, () =>
+    return await tellingFaults(deps, 'createMultipartUpload', upload.id, () =>
       deps.store.createMultipartUpload({
         bucket: upload.bucket,
         key: upload.storeKey,
@@ -156,7 +156,7 @@ function storeKeepsMs(deps: Deps): number | undefined {
 
 /** The reaper closed the row while the store was slow: the multipart upload is ours and nobody else knows it. */
 async function abandon(deps: Deps, upload: Upload, storeUploadId: string): Promise<void> {
-  await callStore(deps, 'abortMultipartUpload', upload.id, () =>
+  await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>
     deps.store.abortMultipartUpload({ bucket: upload.bucket, key: upload.storeKey, storeUploadId }),
   ).catch(() => undefined);
 }

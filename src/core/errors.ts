@@ -1,6 +1,6 @@
 /**
  * Why the core refused or could not finish a call. The list is closed: every protocol front owns a
- * table `satisfies Record<UploadErrorCode, …>`, so a new code does not compile until each front has
+ * table with an entry for each (`satisfies ProblemTable`), so a new code does not compile until each front has
  * said how it looks on its wire.
  */
 export const uploadErrorCodes = [

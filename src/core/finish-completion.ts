@@ -1,11 +1,12 @@
 import { type Claim, type HeldClaim, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
+import { isSameEtag } from './etag.ts';
 import { goneError } from './find.ts';
 import { partsOf } from './parts-of.ts';
 import { type StoredPart, StoreError } from './ports.ts';
 import { provenEtag } from './proof.ts';
-import { callStore, toUploadError } from './store-faults.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part, Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
 
@@ -68,7 +69,7 @@ async function completeAtStore(
     let failure: StoreError | undefined;
     await claim.renew();
     try {
-      const { etag } = await callStore(deps, 'completeMultipartUpload', upload.id, () =>
+      const { etag } = await tellingFaults(deps, 'completeMultipartUpload', upload.id, () =>
         deps.store.completeMultipartUpload(
           { ...addressOf(claim), parts, ifNoneMatch: upload.ifNoneMatch },
           claim.options,
@@ -115,7 +116,7 @@ async function askForProof(deps: Deps, { upload, options }: HeldClaim): Promise<
 /** The store's list, or `undefined` when it does not know the upload. */
 async function listAtStore(deps: Deps, claim: HeldClaim): Promise<StoredPart[] | undefined> {
   try {
-    return await callStore(deps, 'listParts', claim.upload.id, () =>
+    return await tellingFaults(deps, 'listParts', claim.upload.id, () =>
       Array.fromAsync(deps.store.listParts(addressOf(claim), claim.options)),
     );
   } catch (error) {
@@ -217,7 +218,7 @@ async function requireEqual(
   const byNumber = new Map(stored.map((part) => [part.partNumber, part]));
   const wrong = parts.filter(({ partNumber, etag, sizeBytes }) => {
     const found = byNumber.get(partNumber);
-    return found === undefined || found.etag !== etag || found.sizeBytes !== sizeBytes;
+    return found === undefined || !isSameEtag(found.etag, etag) || found.sizeBytes !== sizeBytes;
   });
   if (wrong.length === 0) return;
   for (const { partNumber } of wrong) deps.events.emit({ type: 'part_differs', uploadId: claim.upload.id, partNumber });
@@ -238,7 +239,7 @@ async function requireEqual(
 /** S3 completes no upload without a part: an empty object is one empty part. `undefined`: the upload is not there. */
 async function putEmptyPart(deps: Deps, claim: HeldClaim): Promise<readonly ListedPart[] | undefined> {
   try {
-    const { etag } = await callStore(deps, 'uploadPart', claim.upload.id, () =>
+    const { etag } = await tellingFaults(deps, 'uploadPart', claim.upload.id, () =>
       deps.store.uploadPart({ ...addressOf(claim), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 }, claim.options),
     );
     return [{ partNumber: 1, etag }];

@@ -1,7 +1,7 @@
 import { tokenMetadataName } from './create.ts';
 import type { Deps } from './deps.ts';
 import type { CallOptions } from './ports.ts';
-import { callStore } from './store-faults.ts';
+import { tellingFaults } from './store-faults.ts';
 import type { Upload } from './upload.ts';
 
 /**
@@ -13,7 +13,7 @@ export async function provenEtag(
   upload: Upload,
   options: CallOptions = {},
 ): Promise<string | undefined> {
-  const facts = await callStore(deps, 'headObject', upload.id, () =>
+  const facts = await tellingFaults(deps, 'headObject', upload.id, () =>
     deps.store.headObject({ bucket: upload.bucket, key: upload.storeKey }, options),
   );
   const isOurs =

@@ -11,7 +11,7 @@ import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { receive } from './receive.ts';
-import { callStore, toUploadError } from './store-faults.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part } from './upload.ts';
 
 export interface PutPartInput {
@@ -138,7 +138,7 @@ async function sendToStore(
       live.seal();
     },
     send: (body, signal) =>
-      callStore(deps, 'uploadPart', upload.id, () =>
+      tellingFaults(deps, 'uploadPart', upload.id, () =>
         deps.store.uploadPart(
           {
             bucket: upload.bucket,

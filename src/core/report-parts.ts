@@ -1,6 +1,7 @@
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
+import { isSameEtag, unquoted } from './etag.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
@@ -9,7 +10,7 @@ import { partsOf } from './parts-of.ts';
 import { beyondSizeError, laterBytesError, requireLimits } from './place-part.ts';
 import { type AdoptedPart, type StoredPart, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
-import { callStore, toUploadError } from './store-faults.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Upload } from './upload.ts';
 
 export interface ReportedPart {
@@ -73,7 +74,7 @@ function requireTotal(deps: Deps, upload: OpenUpload, agreed: readonly AdoptedPa
 
 async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]> {
   try {
-    return await callStore(deps, 'listParts', upload.id, () =>
+    return await tellingFaults(deps, 'listParts', upload.id, () =>
       Array.fromAsync(
         deps.store.listParts({ bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId }),
       ),
@@ -91,12 +92,14 @@ function provenDigests(deps: Deps, { etag }: StoredPart, { digests }: ReportedPa
 }
 
 function md5Of(etag: string): string {
-  return Buffer.from(etag.replaceAll('"', ''), 'hex').toString('base64');
+  return Buffer.from(unquoted(etag), 'hex').toString('base64');
 }
 
 function agrees(stored: StoredPart, reported: ReportedPart): boolean {
-  const sameEtag = stored.etag.replaceAll('"', '') === reported.etag.replaceAll('"', '');
-  return sameEtag && (reported.sizeBytes === undefined || reported.sizeBytes === stored.sizeBytes);
+  return (
+    isSameEtag(stored.etag, reported.etag) &&
+    (reported.sizeBytes === undefined || reported.sizeBytes === stored.sizeBytes)
+  );
 }
 
 /** Where the stored part belongs; `undefined` when its size is not its slot's. */

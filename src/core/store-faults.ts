@@ -31,7 +31,7 @@ export function toUploadError(error: unknown): unknown {
 }
 
 /** Calls the store and tells of its failure. @throws StoreError */
-export async function callStore<T>(
+export async function tellingFaults<T>(
   deps: Pick<Deps, 'events'>,
   call: string,
   uploadId: string,

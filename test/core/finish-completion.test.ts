@@ -92,8 +92,16 @@ describe('when the store answers', () => {
       return proceed();
     });
     await core.complete(upload);
-    expect(core.records.calls.filter((name) => name === 'renewClaim')).toHaveLength(3);
+    // Once before the call, and three times while it goes on.
+    expect(core.records.calls.filter((name) => name === 'renewClaim')).toHaveLength(4);
     expect(core.clock.runningTimers).toBe(0);
+  });
+
+  it('does not call Complete under a claim that is in other hands', async () => {
+    const { upload } = await core.uploaded(1);
+    core.records.next('renewClaim', async () => false);
+    await expect(core.complete(upload)).rejects.toMatchObject({ code: 'busy' });
+    expect(completeCalls()).toBe(0);
   });
 });
 

@@ -5,7 +5,7 @@ import type { HttpEnv } from '../http/env.ts';
 import { optionalJsonBody } from '../http/json-body.ts';
 import { completeBody, uploadBody, uploadPath } from './contract.ts';
 import { wholeDigest } from './create.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -35,7 +35,7 @@ export function addComplete(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       sizeBytes: size,
       digest: digest === undefined ? undefined : wholeDigest(digest),
     });
-    const body = renderUpload(outcome.upload, publicUrlOf(deps));
+    const body = renderUpload(outcome.upload, deps);
     if (outcome.kind === 'pending') return c.json(body, 202, { 'Retry-After': String(outcome.retryAfterSeconds) });
     return c.json(body, 200, outcome.upload.etag === undefined ? {} : { ETag: outcome.upload.etag });
   });

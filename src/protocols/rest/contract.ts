@@ -203,14 +203,14 @@ export const partsQuery = z.object({
   limit: page(10_000, 1000),
 });
 
-export type CreateBody = z.infer<typeof createBody>;
-export type UploadBody = z.infer<typeof uploadBody>;
-export type UploadListBody = z.infer<typeof uploadListBody>;
-export type PartBody = z.infer<typeof partBody>;
-export type MissingPartBody = z.infer<typeof missingPartBody>;
-export type PartListBody = z.infer<typeof partListBody>;
-export type SignBody = z.infer<typeof signBody>;
-export type SignedPartsBody = z.infer<typeof signedPartsBody>;
-export type ReportBody = z.infer<typeof reportBody>;
-export type CompleteBody = z.infer<typeof completeBody>;
-export type ProblemBody = z.infer<typeof problemBody>;
+export type CreateJson = z.infer<typeof createBody>;
+export type UploadJson = z.infer<typeof uploadBody>;
+export type UploadListJson = z.infer<typeof uploadListBody>;
+export type PartJson = z.infer<typeof partBody>;
+export type MissingPartJson = z.infer<typeof missingPartBody>;
+export type PartListJson = z.infer<typeof partListBody>;
+export type SignJson = z.infer<typeof signBody>;
+export type SignedPartsJson = z.infer<typeof signedPartsBody>;
+export type ReportJson = z.infer<typeof reportBody>;
+export type CompleteJson = z.infer<typeof completeBody>;
+export type ProblemJson = z.infer<typeof problemBody>;

@@ -47,7 +47,7 @@ export function addCreate(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       idempotencyKey: c.req.valid('header')['idempotency-key'],
     });
     const url = publicUrlOf(deps);
-    return c.json(renderUpload(upload, url), 201, { Location: `${url}/uploads/${upload.id}` });
+    return c.json(renderUpload(upload, deps), 201, { Location: `${url}/uploads/${upload.id}` });
   });
 }
 

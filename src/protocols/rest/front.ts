@@ -10,6 +10,8 @@ export interface RestDeps {
   readonly admission: Admission;
   /** The URL that clients use. */
   readonly publicUrl: string | undefined;
+  /** Whether `/objects/<key>` serves what was uploaded. */
+  readonly readsObjects: boolean;
 }
 
 /** An app whose routes refuse what their schemas do not allow, with every fault named. */
@@ -30,6 +32,6 @@ function describe(faults: readonly { field: string; message: string }[]): string
 }
 
 /** What links begin with: nothing, so that they are relative, unless a public URL is set. */
-export function publicUrlOf(deps: RestDeps): string {
+export function publicUrlOf(deps: Pick<RestDeps, 'publicUrl'>): string {
   return (deps.publicUrl ?? '').replace(/\/$/, '');
 }

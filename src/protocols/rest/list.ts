@@ -1,10 +1,11 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
+import { listUploads } from '../../core/list-uploads.ts';
 import type { ListCursor } from '../../core/ports.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { listQuery, uploadListBody } from './contract.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -21,21 +22,15 @@ export function addList(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     const principal = c.get('principal');
     requireScope(principal, 'uploads:read');
     const { state, prefix, bucket, limit, cursor } = c.req.valid('query');
-    const { uploads, next } = await deps.core.records.list(
-      {
-        tenant: principal.tenant,
-        state,
-        bucket,
-        keyPrefix: prefix,
-        grantedBucket: principal.bucket,
-        grantedKeyPrefix: principal.keyPrefix,
-      },
+    const { uploads, next } = await listUploads(
+      deps.core,
+      principal,
+      { state, bucket, keyPrefix: prefix },
       { limit, after: cursor === undefined ? undefined : parseCursor(cursor) },
     );
-    const url = publicUrlOf(deps);
     return c.json(
       {
-        uploads: uploads.map((upload) => renderUpload(upload, url)),
+        uploads: uploads.map((upload) => renderUpload(upload, deps)),
         ...(next === undefined ? {} : { nextCursor: formatCursor(next) }),
       },
       200,

@@ -3,7 +3,7 @@ import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { uploadBody, uploadPath } from './contract.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -24,6 +24,6 @@ export function addLook(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     c.header('Upload-Offset', String(upload.offset));
     if (upload.sizeBytes !== undefined) c.header('Upload-Length', String(upload.sizeBytes));
     if (upload.etag !== undefined) c.header('ETag', upload.etag);
-    return c.json(renderUpload(upload, publicUrlOf(deps)), 200);
+    return c.json(renderUpload(upload, deps), 200);
   });
 }

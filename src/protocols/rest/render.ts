@@ -2,10 +2,11 @@ import { partCountOf } from '../../core/layout.ts';
 import type { MissingPart } from '../../core/list-parts.ts';
 import type { Part, Upload } from '../../core/upload.ts';
 import { formatDigest } from '../http/digest-fields.ts';
-import type { MissingPartBody, PartBody, UploadBody } from './contract.ts';
+import type { MissingPartJson, PartJson, UploadJson } from './contract.ts';
+import { publicUrlOf, type RestDeps } from './front.ts';
 
 /** An upload as JSON. Its token and a front's secrets are never part of it. */
-export function renderUpload(upload: Upload, publicUrl: string): UploadBody {
+export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 'readsObjects'>): UploadJson {
   const { layout, sizeBytes } = upload;
   return {
     id: upload.id,
@@ -23,7 +24,7 @@ export function renderUpload(upload: Upload, publicUrl: string): UploadBody {
     metadata: { ...upload.metadata },
     ...present('digest', upload.digest && formatDigest(upload.digest.algorithm, upload.digest.value)),
     ...present('etag', upload.etag),
-    ...(upload.state === 'completed' ? { location: locationOf(upload, publicUrl) } : {}),
+    ...(upload.state === 'completed' && deps.readsObjects ? { location: locationOf(upload, publicUrlOf(deps)) } : {}),
     createdAt: upload.createdAt.toISOString(),
     updatedAt: upload.updatedAt.toISOString(),
     expiresAt: upload.expiresAt.toISOString(),
@@ -32,12 +33,12 @@ export function renderUpload(upload: Upload, publicUrl: string): UploadBody {
   };
 }
 
-/** Where the gateway serves the object. */
+/** Where the gateway serves the object, if it does. */
 function locationOf({ bucket, key }: Upload, publicUrl: string): string {
   return `${publicUrl}/objects/${key.split('/').map(encodeURIComponent).join('/')}?bucket=${encodeURIComponent(bucket)}`;
 }
 
-export function renderPart(part: Part): PartBody {
+export function renderPart(part: Part): PartJson {
   const [known] = Object.entries(part.digests);
   return {
     partNumber: part.partNumber,
@@ -54,7 +55,7 @@ function formatDigests({ digests }: Part): string {
     .join(', ');
 }
 
-export function renderMissing({ partNumber, offset, sizeBytes }: MissingPart): MissingPartBody {
+export function renderMissing({ partNumber, offset, sizeBytes }: MissingPart): MissingPartJson {
   return { partNumber, ...present('offset', offset), ...present('size', sizeBytes) };
 }
 

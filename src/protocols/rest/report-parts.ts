@@ -5,7 +5,7 @@ import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { reportBody, uploadBody, uploadPath } from './contract.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
 
@@ -31,6 +31,6 @@ export function addReportParts(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void 
         digests: checksum === undefined ? undefined : Object.fromEntries(parseDigestField(checksum, 'checksum')),
       })),
     });
-    return c.json(renderUpload(upload, publicUrlOf(deps)), 200);
+    return c.json(renderUpload(upload, deps), 200);
   });
 }

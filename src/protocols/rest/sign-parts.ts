@@ -5,7 +5,7 @@ import { mostSignedAtOnce, signParts } from '../../core/sign.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
-import { type SignBody, signBody, signedPartsBody, uploadPath } from './contract.ts';
+import { type SignJson, signBody, signedPartsBody, uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderMissing } from './render.ts';
 import { json, problem } from './responses.ts';
@@ -48,7 +48,7 @@ export function addSignParts(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
   });
 }
 
-function numbersOf(wanted: SignBody['partNumbers']): number[] {
+function numbersOf(wanted: SignJson['partNumbers']): number[] {
   if (Array.isArray(wanted)) return [...new Set(wanted)];
   const count = wanted.to - wanted.from + 1;
   if (count < 1 || count > mostSignedAtOnce) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { PartListBody } from '../../../src/protocols/rest/contract.ts';
+import type { PartListJson } from '../../../src/protocols/rest/contract.ts';
 import { bytesOf, refused } from './rest-client.ts';
 import { type RestGateway, startRestGateway } from './rest-gateway.ts';
 
@@ -16,11 +16,11 @@ beforeAll(async () => {
 afterAll(() => gateway.stop());
 
 /** All pages, as a client walks them. */
-async function walk(id: string, limit: number): Promise<PartListBody[]> {
-  const pages: PartListBody[] = [];
+async function walk(id: string, limit: number): Promise<PartListJson[]> {
+  const pages: PartListJson[] = [];
   let after: number | undefined = 0;
   while (after !== undefined) {
-    const page: PartListBody = await gateway.client.listParts(id, `?limit=${limit}&after=${after}`);
+    const page: PartListJson = await gateway.client.listParts(id, `?limit=${limit}&after=${after}`);
     pages.push(page);
     after = page.nextAfter;
   }

@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import {
-  type CreateBody,
-  type PartBody,
-  type PartListBody,
-  type ProblemBody,
+  type CreateJson,
+  type PartJson,
+  type PartListJson,
+  type ProblemJson,
   partBody,
   partListBody,
   problemBody,
-  type SignedPartsBody,
+  type SignedPartsJson,
   signedPartsBody,
-  type UploadBody,
-  type UploadListBody,
+  type UploadJson,
+  type UploadListJson,
   uploadBody,
   uploadListBody,
 } from '../../../src/protocols/rest/contract.ts';
@@ -67,23 +67,23 @@ export class RestClient {
     return answer;
   }
 
-  async create(body: CreateBody, headers: Headers = {}): Promise<UploadBody> {
+  async create(body: CreateJson, headers: Headers = {}): Promise<UploadJson> {
     return parsed(await this.request('POST', '/uploads', body, headers), 201, schemas.upload);
   }
 
-  async look(id: string): Promise<UploadBody> {
+  async look(id: string): Promise<UploadJson> {
     return parsed(await this.request('GET', `/uploads/${id}`), 200, schemas.upload);
   }
 
-  async list(query = ''): Promise<UploadListBody> {
+  async list(query = ''): Promise<UploadListJson> {
     return parsed(await this.request('GET', `/uploads${query}`), 200, schemas.uploadList);
   }
 
-  async listParts(id: string, query = ''): Promise<PartListBody> {
+  async listParts(id: string, query = ''): Promise<PartListJson> {
     return parsed(await this.request('GET', `/uploads/${id}/parts${query}`), 200, schemas.partList);
   }
 
-  async putPart(id: string, partNumber: number, bytes: Buffer, headers: Headers = {}): Promise<PartBody> {
+  async putPart(id: string, partNumber: number, bytes: Buffer, headers: Headers = {}): Promise<PartJson> {
     const answer = await this.request('PUT', `/uploads/${id}/parts/${partNumber}`, bytes, headers);
     const part = parsed(answer, 200, schemas.part);
     expect(answer.headers.etag).toBe(part.etag);
@@ -99,15 +99,15 @@ export class RestClient {
     });
   }
 
-  async sign(id: string, body: unknown): Promise<SignedPartsBody> {
+  async sign(id: string, body: unknown): Promise<SignedPartsJson> {
     return parsed(await this.request('POST', `/uploads/${id}/parts/sign`, body), 200, schemas.signedParts);
   }
 
-  async report(id: string, parts: readonly unknown[]): Promise<UploadBody> {
+  async report(id: string, parts: readonly unknown[]): Promise<UploadJson> {
     return parsed(await this.request('POST', `/uploads/${id}/parts`, { parts }), 200, schemas.upload);
   }
 
-  async complete(id: string, body?: unknown): Promise<UploadBody> {
+  async complete(id: string, body?: unknown): Promise<UploadJson> {
     const answer = await this.request('POST', `/uploads/${id}/complete`, body);
     const completed = parsed(answer, 200, schemas.upload);
     expect(answer.headers.etag).toBe(completed.etag);
@@ -131,7 +131,7 @@ function parsed<Schema extends z.ZodType>(answer: Answer, status: number, schema
 }
 
 /** The problem that an answer is, after its shape was held against RFC 9457 and the contract. */
-export function problemOf(answer: Answer): ProblemBody & Record<string, unknown> {
+export function problemOf(answer: Answer): ProblemJson & Record<string, unknown> {
   expect(answer.headers['content-type']).toBe('application/problem+json');
   expect(answer.headers['cache-control']).toBe('no-store');
   const problem = problemBody.parse(JSON.parse(answer.text));
@@ -147,8 +147,8 @@ export function problemOf(answer: Answer): ProblemBody & Record<string, unknown>
 export async function refused(
   answer: Promise<Answer>,
   status: number,
-  code: ProblemBody['code'],
-): Promise<ProblemBody & Record<string, unknown>> {
+  code: ProblemJson['code'],
+): Promise<ProblemJson & Record<string, unknown>> {
   const problem = problemOf(await answer);
   expect({ status: problem.status, code: problem.code, detail: problem.detail }).toMatchObject({ status, code });
   return problem;

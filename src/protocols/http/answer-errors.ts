@@ -1,0 +1,33 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import type { ErrorHandler } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import { ClientGoneError, UploadError } from '../../core/errors.ts';
+import type { HttpEnv } from './env.ts';
+import { internalProblem, type ProblemTable, problemOf } from './problem.ts';
+
+/** Tells of faults and bugs, with the request's id. */
+export interface ErrorLog {
+  onFault(requestId: string, error: UploadError): void;
+  onBug(requestId: string, error: unknown): void;
+}
+
+/** Answers what a front's routes throw, as that front's table says; what nobody foresaw stays opaque. */
+export function answerErrors(table: ProblemTable, log: ErrorLog): ErrorHandler<HttpEnv> {
+  return (error, c) => {
+    const requestId = c.get('requestId');
+    if (error instanceof ClientGoneError) {
+      c.env.outgoing.destroy();
+      return RESPONSE_ALREADY_SENT;
+    }
+    if (error instanceof UploadError) {
+      if (table[error.code].status >= 500) log.onFault(requestId, error);
+      return problemOf(error, table, requestId);
+    }
+    if (error instanceof HTTPException) {
+      // Hono's own refusals, such as malformed JSON.
+      return problemOf(new UploadError('invalid_request', `${error.message}.`), table, requestId);
+    }
+    log.onBug(requestId, error);
+    return internalProblem(requestId);
+  };
+}
