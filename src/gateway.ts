@@ -34,6 +34,7 @@ const GiB = 1024 ** 3;
 export interface Overrides {
   readonly wrapStore?: (store: ObjectStore) => ObjectStore;
   readonly wrapRecords?: (records: UploadRecords) => UploadRecords;
+  readonly coreSettings?: Partial<CoreSettings>;
 }
 
 export interface Gateway {
@@ -69,7 +70,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     store: wrap(store, overrides.wrapStore),
     clock,
     events: logEvents(log),
-    settings: coreSettings(settings),
+    settings: { ...coreSettings(settings), ...overrides.coreSettings },
     attempts: new LiveAttempts(clock),
     halted: halt.signal,
   };

@@ -42,6 +42,8 @@ async function killAround(call: () => Promise<unknown>): Promise<unknown> {
 const gateway = await startGateway(readSettings(process.env), {
   wrapStore: (store) => killing(store, 'store'),
   wrapRecords: (records) => killing(records, 'records'),
+  // What it leaves behind runs out soon.
+  coreSettings: { leaseMs: 2_000 },
 });
 process.once('SIGTERM', () => void gateway.stop().then(() => process.exit(0)));
 console.log(`partway is listening on ${gateway.url}`);

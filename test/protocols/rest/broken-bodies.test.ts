@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sendHalf, sendHeld } from './hanging-part.ts';
 import { openRaw, sayRaw } from './raw-socket.ts';
 import { bytesOf, refused } from './rest-client.ts';
@@ -74,7 +74,7 @@ describe.each(await availableStores())('a body that does not come whole, on %s,'
     exchange.request.destroy();
     release();
     expect(await call.ended).toMatchObject({ status: 'fulfilled' });
-    // Yields to the commit that follows the store's answer, or joins it.
+    await vi.waitFor(async () => expect((await gateway.client.listParts(id)).parts).toHaveLength(1), 10_000);
     await gateway.client.complete(id);
     expect((await gateway.client.read('left')).text).toBe('abc');
   });
