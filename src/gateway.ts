@@ -8,7 +8,7 @@ import { formatSize, formatSpan, type Settings } from './config.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { UploadError } from './core/errors.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
-import type { Clock, ObjectStore, StoreLimits, UploadRecords } from './core/ports.ts';
+import { type Clock, type ObjectStore, StoreError, type StoreLimits, type UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
 import { findPrincipal } from './db/api-keys.ts';
 import { Connection } from './db/connection.ts';
@@ -24,6 +24,7 @@ import { answerMalformedRequests } from './protocols/http/client-errors.ts';
 import { holdContinues } from './protocols/http/continue.ts';
 import { rememberPrincipals } from './protocols/http/recent-principals.ts';
 import { Reaper } from './reaper/reaper.ts';
+import { databaseStartError, listenStartError } from './start-error.ts';
 import { createDiskStore } from './stores/disk/disk-store.ts';
 import { createS3Store } from './stores/s3/s3-store.ts';
 
@@ -39,6 +40,8 @@ export interface Overrides {
 
 export interface Gateway {
   readonly url: string;
+  /** Whether objects can be read back from it. */
+  readonly readsObjects: boolean;
   /** What it works with, a line each, for people. */
   readonly description: readonly string[];
   /** Takes no new work, lets what is under way end, and stops. A second call waits for the first. */
@@ -51,11 +54,16 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
   for (const warning of settings.warnings) log.warn(warning);
   await using started = new AsyncDisposableStack();
 
+  const stopping = new AbortController();
   const databaseUrl = settings.DATABASE_URL ?? (await startOwnPostgres(settings, log, started));
-  await migrate(databaseUrl);
+  await migrate(databaseUrl).catch((error: unknown) => {
+    throw databaseStartError(databaseUrl, error);
+  });
   const connection = new Connection({
     url: databaseUrl,
-    onIdleError: (error) => log.warn({ err: error }, 'a connection to the records broke'),
+    onIdleError: (error) => {
+      if (!stopping.signal.aborted) log.warn({ err: error }, 'a connection to Postgres broke');
+    },
   });
   started.defer(() => connection.close());
   const news = new YieldNews(databaseUrl);
@@ -64,6 +72,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
   const store = createStore(settings);
   started.defer(() => store.close());
 
+  const readsObjects = settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined;
   const halt = new AbortController();
   const core: Deps = {
     records: wrap(createRecords(connection, news), overrides.wrapRecords),
@@ -81,7 +90,6 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
   });
   started.defer(() => reaper.stop());
 
-  const stopping = new AbortController();
   const app = createApp({
     core,
     admission: new Admission(settings.PARTWAY_MEMORY_BUDGET),
@@ -95,24 +103,30 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
       { name: 'store', check: (signal) => core.store.check(core.settings.defaultBucket, { signal }) },
     ],
     publicUrl: settings.PARTWAY_PUBLIC_URL,
-    readsObjects: settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined,
+    readsObjects,
     log,
     isStopping: () => stopping.signal.aborted,
   });
-  const server = await listen(app.fetch, settings);
+  const server = await listen(app.fetch, settings).catch((error: unknown) => {
+    throw listenStartError(settings.PARTWAY_HOST, settings.PARTWAY_PORT, error);
+  });
   started.defer(() => closeServer(server, core, { graceMs: settings.PARTWAY_SHUTDOWN_GRACE, stopping, halt }));
-  await warnIfStoreIsAway(core, log);
+  const storeFault = await faultOfStore(core);
+  if (storeFault !== undefined)
+    log.warn({ fault: storeFault }, 'the store cannot be used; uploads are refused until it can');
   reaper.start();
 
   const owned = started.move();
   let stopped: Promise<void> | undefined;
   return {
     url: urlOf(server, settings.PARTWAY_HOST),
+    readsObjects,
     description: [
-      `store:   ${core.store.description}`,
+      `store:   ${core.store.description}, bucket ${core.settings.defaultBucket}`,
+      ...(storeFault === undefined ? [] : [`         CANNOT BE USED NOW: ${storeFault}`]),
       `records: ${settings.DATABASE_URL === undefined ? `embedded Postgres in ${join(resolve(settings.PARTWAY_DATA_DIR), 'postgres')}` : describeDatabase(settings.DATABASE_URL)}`,
-      `auth:    ${settings.PARTWAY_AUTH === 'none' ? 'none: whoever reaches the port may do everything' : 'API keys'}`,
-      `limits:  uploads to ${formatSize(settings.PARTWAY_MAX_SIZE)}, kept ${formatSpan(settings.PARTWAY_UPLOAD_LIFETIME)} unfinished`,
+      `auth:    ${settings.PARTWAY_AUTH === 'none' ? 'none: whoever reaches the port may do everything' : 'API keys (made with: npm run -s partway -- keys create)'}`,
+      `uploads: to ${formatSize(settings.PARTWAY_MAX_SIZE)}; unfinished ones expire after ${formatSpan(Math.min(settings.PARTWAY_UPLOAD_LIFETIME, settings.PARTWAY_STORE_KEEPS ?? core.store.keepsUnfinishedMs() ?? Number.POSITIVE_INFINITY))}`,
     ],
     stop: () => {
       stopped ??= owned.disposeAsync();
@@ -246,10 +260,14 @@ async function closeServer(
   await closed;
 }
 
-async function warnIfStoreIsAway(core: Deps, log: Logger): Promise<void> {
+/** Why the store can't be used now, for people. */
+async function faultOfStore(core: Deps): Promise<string | undefined> {
   try {
     await core.store.check(core.settings.defaultBucket, { signal: AbortSignal.timeout(5_000) });
+    return undefined;
   } catch (error) {
-    log.warn({ err: error }, 'the store does not answer; uploads are refused until it does');
+    if (!(error instanceof StoreError)) return error instanceof Error ? error.message : String(error);
+    const hint = error.kind === 'refused' ? ' (are bucket, access key and secret right?)' : '';
+    return `${error.message}${hint}`;
   }
 }

@@ -1,20 +1,23 @@
-import { readSettings, SettingsError } from './config.ts';
+import { readSettings } from './config.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 
 /** Starts the gateway from the environment and stops it in order on SIGTERM or SIGINT. */
 async function main(): Promise<void> {
-  const gateway = await startGateway(readSettings(process.env));
+  const settings = readSettings(process.env);
+  if (settings.DATABASE_URL === undefined) process.stdout.write('starting Postgres …\n');
+  const gateway = await startGateway(settings);
   stopOnSignals(gateway);
-  const { url } = gateway;
+  const url = gateway.url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
+  const curl = settings.PARTWAY_AUTH === 'keys' ? "curl -sS -H 'Authorization: Bearer KEY'" : 'curl -sS';
   process.stdout.write(
     `${[
-      `partway is listening on ${url}`,
+      `partway is listening on ${gateway.url}`,
       ...gateway.description.map((line) => `  ${line}`),
       '',
-      'Try it (with the id of the first answer for ID):',
-      `  curl -s ${url}/uploads -H 'Content-Type: application/json' -d '{"key":"hello.txt","size":12}'`,
-      `  curl -s -X PUT ${url}/uploads/ID/parts/1 --data-binary 'hello world!'`,
-      `  curl -s -X POST ${url}/uploads/ID/complete && curl -s ${url}/objects/hello.txt`,
+      `Try it (with the id of the first answer for ID${settings.PARTWAY_AUTH === 'keys' ? ', and an API key for KEY' : ''}):`,
+      `  ${curl} ${url}/uploads -H 'Content-Type: application/json' -d '{"key":"hello.txt","size":12}'`,
+      `  ${curl} -X PUT ${url}/uploads/ID/parts/1 --data-binary 'hello world!'`,
+      `  ${curl} -X POST ${url}/uploads/ID/complete${gateway.readsObjects ? ` && ${curl} ${url}/objects/hello.txt` : ''}`,
       '',
       `Reference: ${url}/docs`,
     ].join('\n')}\n`,
@@ -42,8 +45,9 @@ function fail(error: unknown): never {
 }
 
 function describe(error: unknown): string {
-  if (error instanceof SettingsError) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const isForeseen = /^(SettingsError|StartError|EmbeddedPostgresError)$/.test(error.name);
+  return isForeseen ? error.message : (error.stack ?? error.message);
 }
 
 main().catch(fail);

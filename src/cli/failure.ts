@@ -1,6 +1,7 @@
 /** What went wrong, in one line where it was foreseen, and an exit code for scripts. */
 export function reportFailure(error: unknown): void {
-  const foreseen = error instanceof Error && /^(UploadError|SettingsError|EmbeddedPostgresError)$/.test(error.name);
+  const foreseen =
+    error instanceof Error && /^(UploadError|SettingsError|StartError|EmbeddedPostgresError)$/.test(error.name);
   console.error(foreseen ? error.message : error);
   process.exitCode = exitCodeOf(error);
 }
@@ -8,7 +9,7 @@ export function reportFailure(error: unknown): void {
 /** 2: usage; 5: temporary, run again; 1: unexpected. */
 function exitCodeOf(error: unknown): number {
   if (!(error instanceof Error)) return 1;
-  if (error.name === 'SettingsError') return 2;
+  if (error.name === 'SettingsError' || error.name === 'StartError') return 2;
   if (error.name !== 'UploadError' || !('code' in error)) return 1;
   return error.code === 'records_unavailable' ? 5 : 2;
 }

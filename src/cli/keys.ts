@@ -38,7 +38,7 @@ export function addKeys(program: Command): void {
     .option('--bucket <bucket>', 'the only bucket it may use')
     .option('--prefix <prefix>', "keys must begin with it, below the tenant's prefix", parsePrefix, '')
     .option('--json', 'print the key and what it may do as JSON')
-    .action((options: CreateOptions) => withRecords((connection) => create(connection, options)));
+    .action((options: CreateOptions) => withRecords((connection) => create(connection, options), { mayCreate: true }));
 
   keys
     .command('list')
@@ -85,7 +85,7 @@ async function list(connection: Connection, options: { json?: true }): Promise<v
   const { listApiKeys } = await import('../db/api-keys.ts');
   const keys = await listApiKeys(connection);
   for (const key of keys) console.log(options.json ? JSON.stringify(key) : describe(key));
-  if (keys.length === 0 && !options.json) console.error('there are no keys; make one with: partway keys create');
+  if (keys.length === 0 && !options.json) console.error('there are no keys; make one with: keys create');
 }
 
 async function revoke(connection: Connection, id: string): Promise<void> {
@@ -109,10 +109,13 @@ function describe(key: ApiKey): string {
 }
 
 /** The records that a gateway with the same settings uses: also while it runs. */
-async function withRecords(work: (connection: Connection) => Promise<void>): Promise<void> {
+async function withRecords(
+  work: (connection: Connection) => Promise<void>,
+  options: { readonly mayCreate: boolean } = { mayCreate: false },
+): Promise<void> {
   try {
     const { openRecords } = await import('../open-records.ts');
-    await using records = await openRecords(process.env);
+    await using records = await openRecords(process.env, options);
     await work(records.connection);
   } catch (error) {
     reportFailure(error);

@@ -10,8 +10,20 @@ export function createLog(level: string, destination: DestinationStream = pino.d
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
       redact: { paths: ['authorization', '*.authorization', 'headers.cookie'], censor: '(not shown)' },
     },
     destination,
   );
+}
+
+/** No more than this: drivers hang connections, with their secrets, and requests on their errors. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { name, message, stack, cause } = error;
+  const code = 'code' in error ? error.code : undefined;
+  return {
+    ...{ name, message, code, stack },
+    ...(cause === undefined ? {} : { cause: describeError(cause) }),
+  };
 }

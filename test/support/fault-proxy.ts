@@ -1,5 +1,4 @@
-import type { AddressInfo } from 'node:net';
-import { createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { FaultyConnection } from './faulty-connection.ts';
 
 /** A request as the proxy saw it. The fields of its fate change while it goes on. */

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { StoreError, type UploadRecords } from '../../../src/core/ports.ts';
+import { StoreError, type StoreErrorKind, type UploadRecords } from '../../../src/core/ports.ts';
 import { Intercepted } from '../../core/intercept.ts';
 import { sendHalf, sendHeld } from './hanging-part.ts';
 import { bytesOf, refused } from './rest-client.ts';
@@ -249,16 +249,22 @@ describe.each(await availableStores())('completing on %s', (store) => {
   });
 
   describe('where the store’s answer is lost', () => {
-    const lose = () =>
+    const lose = (kind: StoreErrorKind = 'unavailable') =>
       gateway.probe.after('completeMultipartUpload', () => {
-        throw new StoreError('unavailable', 'the connection was reset');
+        throw new StoreError(kind, 'not the answer that the store gave');
       });
 
-    test.each([{}, { ifNoneMatch: '*' as const }])('knows its own object again, with %o', async (more) => {
-      const key = `lost ${JSON.stringify(more)}`;
+    test.each<[StoreErrorKind, { ifNoneMatch?: '*' }]>([
+      ['unavailable', {}],
+      ['unavailable', { ifNoneMatch: '*' }],
+      // As when something on the way has sent the request twice: the second finds the object of the first.
+      ['precondition_failed', { ifNoneMatch: '*' }],
+      ['no_such_upload', {}],
+    ])('knows its own object again behind %s, with %o', async (kind, more) => {
+      const key = `lost ${kind} ${JSON.stringify(more)}`;
       const { id } = await createWhole(key, 'abc', more);
       gateway.probe.forget();
-      const find = lose();
+      const find = lose(kind);
       try {
         expect(await gateway.client.complete(id)).toMatchObject({ state: 'completed' });
       } finally {
