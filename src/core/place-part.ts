@@ -11,6 +11,8 @@ export interface AnnouncedPart {
   readonly sizeBytes: number;
   /** Where it begins, as the client says. */
   readonly offset?: number | undefined;
+  /** The whole upload's size, as the client says. */
+  readonly totalBytes?: number | undefined;
 }
 
 export interface PartPlace {
@@ -45,6 +47,12 @@ export function placeOfPart(
   announced: AnnouncedPart,
   settings: CoreSettings,
 ): PartPlace {
+  const { totalBytes: statedBytes } = announced;
+  if (statedBytes !== undefined && statedBytes !== (upload.sizeBytes ?? statedBytes)) {
+    throw new UploadError('state_conflict', `The upload has ${upload.sizeBytes} bytes, not ${statedBytes}.`, {
+      details: { expectedSize: upload.sizeBytes },
+    });
+  }
   if (upload.layout.kind === 'planned') {
     const place = plannedPlace(upload, upload.layout, announced);
     requireSize(place.offset + announced.sizeBytes, settings);

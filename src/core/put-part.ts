@@ -23,6 +23,8 @@ export interface PutPartInput {
   readonly digests: Digests;
   /** Where the part begins, as the client says; the free layout only records it. */
   readonly offset?: number | undefined;
+  /** The whole upload's size, as the client says. */
+  readonly totalBytes?: number | undefined;
   /** Called once, when the part is wanted: until then the client need not send it. */
   readonly body: () => Readable;
 }

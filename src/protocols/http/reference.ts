@@ -19,6 +19,13 @@ function scriptFile(): string {
 /** The reference page at `/docs`. It loads nothing from elsewhere. */
 export function referenceRoutes() {
   const app = new Hono<HttpEnv>();
+  app.get('/docs', async (c, next) => {
+    await next();
+    c.header(
+      'Content-Security-Policy',
+      "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:",
+    );
+  });
   app.get('/docs', Scalar({ url: '/openapi.json', cdn: scriptPath, pageTitle: 'Partway', withDefaultFonts: false }));
   app.get(scriptPath, (c) => {
     c.header('Content-Type', 'text/javascript; charset=utf-8');

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
@@ -39,9 +40,9 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     requireScope(principal, 'uploads:write');
     const { id, partNumber } = c.req.valid('param');
     const sizeBytes = contentLengthOf(incoming);
-    refuseFraming(incoming.headers['content-encoding']);
+    refuseFraming(incoming.headers);
     const digests = contentDigestsOf(incoming.headers);
-    const offset = offsetOf(incoming.headers['content-range'], sizeBytes);
+    const { offset, totalBytes } = placeOf(incoming.headers['content-range'], sizeBytes);
     const part = await deps.admission.admit(pipedBodyBytes, () =>
       putPart(deps.core, {
         principal,
@@ -50,6 +51,7 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
         sizeBytes,
         digests,
         offset,
+        totalBytes,
         body: () => rawBodyOf(incoming),
       }),
     );
@@ -58,17 +60,22 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
 }
 
 /** The chunk headers of S3's own streaming signatures would become bytes of the object. */
-function refuseFraming(contentEncoding: string | undefined): void {
-  if (!contentEncoding?.includes('aws-chunked')) return;
+function refuseFraming(headers: IncomingHttpHeaders): void {
+  const isEncoded = headers['content-encoding']?.toLowerCase().includes('aws-chunked') ?? false;
+  const isStreamed = String(headers['x-amz-content-sha256'] ?? '').startsWith('STREAMING-');
+  if (!isEncoded && !isStreamed) return;
   throw new UploadError('invalid_request', 'Send the plain bytes, not aws-chunked.', {
     details: { field: 'Content-Encoding' },
   });
 }
 
-function offsetOf(contentRange: string | undefined, sizeBytes: number): number | undefined {
-  if (contentRange === undefined) return undefined;
-  const { first, last } = parseContentRange(contentRange);
-  if (last - first + 1 === sizeBytes) return first;
+function placeOf(
+  contentRange: string | undefined,
+  sizeBytes: number,
+): { offset?: number; totalBytes?: number | undefined } {
+  if (contentRange === undefined) return {};
+  const { first, last, totalBytes } = parseContentRange(contentRange);
+  if (last - first + 1 === sizeBytes) return { offset: first, totalBytes };
   throw new UploadError('invalid_request', 'Content-Range and Content-Length name different lengths.', {
     details: { field: 'Content-Range' },
   });

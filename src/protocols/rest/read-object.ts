@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { UploadError } from '../../core/errors.ts';
+import { ClientGoneError, UploadError } from '../../core/errors.ts';
 import type { ByteRange, ObjectFacts } from '../../core/ports.ts';
 import { requireScope } from '../../core/principal.ts';
 import { lookAtObject, type ObjectPlace, readObject } from '../../core/read-object.ts';
@@ -32,7 +32,7 @@ export function addReadObject(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       default: problem,
     },
   });
-  app.get(`${prefix}:key{.+}`, async (c) => {
+  app.get(`${prefix}:key{[\\s\\S]+}`, async (c) => {
     const principal = c.get('principal');
     requireScope(principal, 'objects:read');
     const place = { principal, key: keyOf(c.env.incoming.url ?? ''), bucket: c.req.query('bucket') };
@@ -56,7 +56,7 @@ async function send(
 ): Promise<Response> {
   const { outgoing } = c.env;
   const gone = new AbortController();
-  outgoing.on('close', () => gone.abort());
+  outgoing.on('close', () => gone.abort(new ClientGoneError('the client left before the object came')));
   const object = await readObject(deps.core, { ...place, range, signal: gone.signal });
   if (object.etag !== facts.etag) {
     object.body.destroy();

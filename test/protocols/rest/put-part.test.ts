@@ -152,7 +152,8 @@ describe('a part is refused without a call to the store, and before its body is 
   });
 
   test.each([
-    ['another beginning', 'bytes 1-3/4', 422, 'part_size_mismatch'],
+    ['another beginning', 'bytes 1-3/3', 422, 'part_size_mismatch'],
+    ['another total', 'bytes 0-2/99', 409, 'state_conflict'],
     ['another length', 'bytes 0-3/4', 400, 'invalid_request'],
     ['the end before the beginning', 'bytes 2-0/3', 400, 'invalid_request'],
     ['another unit', 'items 0-2/3', 400, 'invalid_request'],
