@@ -57,7 +57,7 @@ export class CoreUnderTest implements AsyncDisposable {
       events: { emit: (event) => this.events.push(event) },
       settings: settingsFor(parts.bucket),
       halted: new AbortController().signal,
-    attempts: new LiveAttempts(this.clock),
+      attempts: new LiveAttempts(this.clock),
     };
   }
 
