@@ -10,6 +10,7 @@ import { UploadError } from './core/errors.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { type Clock, type ObjectStore, StoreError, type StoreLimits, type UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
+import { newId } from './core/random.ts';
 import { findPrincipal } from './db/api-keys.ts';
 import { Connection } from './db/connection.ts';
 import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
@@ -22,6 +23,7 @@ import { Admission } from './protocols/http/admission.ts';
 import { authenticate } from './protocols/http/authentication.ts';
 import { answerMalformedRequests } from './protocols/http/client-errors.ts';
 import { holdContinues } from './protocols/http/continue.ts';
+import { problemResponse } from './protocols/http/problem.ts';
 import { rememberPrincipals } from './protocols/http/recent-principals.ts';
 import { Reaper } from './reaper/reaper.ts';
 import { databaseStartError, listenStartError } from './start-error.ts';
@@ -221,7 +223,7 @@ async function listen(
       // Longer than load balancers keep theirs (60 s is usual), so that they never write into a closed one.
       keepAliveTimeout: 75_000,
     },
-    getRequestListener(fetch),
+    getRequestListener(fetch, { hostname: settings.PARTWAY_HOST, errorHandler: answerUnreadable }),
   );
   holdContinues(server);
   answerMalformedRequests(server);
@@ -233,6 +235,15 @@ async function listen(
     });
   });
   return server;
+}
+
+/** A request that could not be read, for its `Host` or its target. */
+function answerUnreadable(): Response {
+  return problemResponse({
+    status: 400,
+    requestId: newId(),
+    body: { title: 'Invalid request', detail: 'Host or request target are not valid.', code: 'invalid_request' },
+  });
 }
 
 function urlOf(server: Server, host: string): string {

@@ -9,7 +9,12 @@ export function reportFailure(error: unknown): void {
 /** 2: usage; 5: temporary, run again; 1: unexpected. */
 function exitCodeOf(error: unknown): number {
   if (!(error instanceof Error)) return 1;
-  if (error.name === 'SettingsError' || error.name === 'StartError') return 2;
+  if (error.name === 'SettingsError') return 2;
+  if (error.name === 'StartError') return isPassing(error.cause) ? 5 : 2;
   if (error.name !== 'UploadError' || !('code' in error)) return 1;
-  return error.code === 'records_unavailable' ? 5 : 2;
+  return isPassing(error) ? 5 : 2;
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'records_unavailable';
 }

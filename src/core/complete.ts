@@ -45,7 +45,12 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
       await requireSame(deps, outcome, input);
       return { kind: 'completed', upload: outcome };
     }
-    if (deps.clock.now().getTime() + pollMs > giveUpAt) return { kind: 'pending', upload, retryAfterSeconds: 2 };
+    if (deps.clock.now().getTime() + pollMs > giveUpAt) {
+      if (upload.state === 'completing') return { kind: 'pending', upload, retryAfterSeconds: 2 };
+      throw new UploadError('busy', 'A part of it, or another upload to its key, is not settled yet. Try again.', {
+        retryAfterSeconds: 2,
+      });
+    }
     await deps.clock.sleep(pollMs);
     pollMs = Math.min(pollMs * 2, slowestPollMs);
   }

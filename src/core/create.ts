@@ -45,9 +45,7 @@ export async function createUpload(deps: Deps, input: CreateInput): Promise<Uplo
   const opened = await deps.records.open({ id: upload.id, storeUploadId, keepsMs: storeKeepsMs(deps) });
   if (opened === undefined) {
     await abandon(deps, inserted.upload, storeUploadId);
-    throw new UploadError('store_unavailable', 'The store took too long to open the upload. Try again.', {
-      retryAfterSeconds: 2,
-    });
+    throw tooSlowError();
   }
   deps.events.emit({ type: 'upload_created', upload: opened });
   return opened;
@@ -132,22 +130,33 @@ function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpl
   return found.upload;
 }
 
+/** Within the lease of the row: after it the reaper closes what nobody could open any more. */
 async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId: string }> {
+  const tooLate = AbortSignal.timeout(deps.settings.leaseMs);
   try {
     return await tellingFaults(deps, 'createMultipartUpload', upload.id, () =>
-      deps.store.createMultipartUpload({
-        bucket: upload.bucket,
-        key: upload.storeKey,
-        contentType: upload.contentType,
-        metadata: { ...upload.metadata, [tokenMetadataName]: upload.token },
-      }),
+      deps.store.createMultipartUpload(
+        {
+          bucket: upload.bucket,
+          key: upload.storeKey,
+          contentType: upload.contentType,
+          metadata: { ...upload.metadata, [tokenMetadataName]: upload.token },
+        },
+        { signal: AbortSignal.any([tooLate, deps.halted]) },
+      ),
     );
   } catch (error) {
     // What an unanswered call may have left has no parts and costs nothing; it can't be told from another
     // application's, so it is not looked for.
     await deps.records.closeUncreated(upload.id);
-    throw toUploadError(error);
+    throw tooLate.aborted ? tooSlowError() : toUploadError(error);
   }
+}
+
+function tooSlowError(): UploadError {
+  return new UploadError('store_unavailable', 'The store took too long to open the upload. Try again.', {
+    retryAfterSeconds: 2,
+  });
 }
 
 function storeKeepsMs(deps: Deps): number | undefined {

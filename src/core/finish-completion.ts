@@ -136,8 +136,11 @@ async function finish(deps: Deps, claim: HeldClaim, etag: string): Promise<Uploa
     deps.events.emit({ type: 'upload_completed', upload: completed });
     return completed;
   }
-  const now = await deps.records.find(claim.upload.tenant, claim.upload.id);
-  if (now?.state === 'completed') return now;
+  for (let look = 1; look <= 5; look++) {
+    const now = await deps.records.find(claim.upload.tenant, claim.upload.id);
+    if (now?.state === 'completed') return now;
+    await deps.clock.sleep(200);
+  }
   throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
 }
 

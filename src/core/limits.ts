@@ -39,7 +39,8 @@ function faultOfKey(key: string, stagingPrefix: string): string | undefined {
   if (!key.isWellFormed()) return 'must be well-formed Unicode';
   if (/\p{Cc}/u.test(key)) return 'must not contain control characters';
   const segments = key.split('/');
-  if (segments.some((segment) => segment === '.' || segment === '..')) return 'must not contain . or .. as a segment';
+  if (key.split(/[\\/]/).some((segment) => segment === '.' || segment === '..'))
+    return 'must not contain . or .. as a segment';
   // What a file system under a store takes as a name: MinIO would create the upload and refuse its parts.
   if (segments.some((segment) => Buffer.byteLength(segment) > 255)) return 'must not have a segment above 255 bytes';
   if (segments.includes('')) return 'must not begin or end with / nor contain //';

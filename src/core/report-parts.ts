@@ -31,6 +31,10 @@ export async function reportParts(
   input: { readonly principal: Principal; readonly uploadId: string; readonly parts: readonly ReportedPart[] },
 ): Promise<Upload> {
   const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
+  const named = new Set(input.parts.map(({ partNumber }) => partNumber));
+  if (named.size < input.parts.length) {
+    throw new UploadError('invalid_request', 'A part is reported twice.', { details: { field: 'parts' } });
+  }
   for (const { partNumber } of input.parts) requireLimits(deps.store.limits, { partNumber, sizeBytes: 0 });
   const recorded = new Map((await partsOf(deps, upload.id)).map(({ partNumber, etag }) => [partNumber, etag]));
   const listed = new Map((await listAtStore(deps, upload)).map((part) => [part.partNumber, part]));

@@ -21,6 +21,7 @@ import type { Upload } from '../core/upload.ts';
  */
 
 const roundEveryMs = 5_000;
+const mostRounds = 5;
 const batch = 20;
 /** Their parts go with them, up to 10,000 each, in one statement. */
 const outdatedBatch = 20;
@@ -54,12 +55,20 @@ export class Reaper {
     await this.#loop;
   }
 
+  /** A round does not wait for the one before: a store that is slow to complete one upload must not hold up all. */
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
+    const underWay = new Set<Promise<void>>();
     while (!signal.aborted) {
-      await this.round().catch((error: unknown) => this.#report(error));
+      if (underWay.size < mostRounds) {
+        const round = this.round()
+          .catch((error: unknown) => this.#report(error))
+          .finally(() => underWay.delete(round));
+        underWay.add(round);
+      }
       await this.#deps.clock.sleep(roundEveryMs, signal).catch(() => undefined);
     }
+    await Promise.all(underWay);
   }
 
   /** Does all that is due now. */

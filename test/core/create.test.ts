@@ -218,14 +218,12 @@ describe('an idempotency key', () => {
     expect(createCalls()).toBe(1);
   });
 
-  it("shows nobody of the tenant an upload out of that key's reach", async () => {
-    const [key, idempotencyKey] = [newId(), newId()];
-    const wide = { ...principal, bucket: undefined };
-    await core.create({ key, idempotencyKey, principal: wide });
-    // It may name the same request, but only below its own prefix.
-    const narrow = { ...principal, keyPrefix: 'mine/' };
-    expect(await codeOf(core.create({ key: `mine/${key}`, idempotencyKey, principal: narrow }))).toBe(
-      'idempotency_conflict',
-    );
+  it('shows nobody of the tenant an upload that is out of reach', async () => {
+    const settings = { ...core.deps.settings, buckets: new Set([core.bucket, 'second']) };
+    const input = { protocol: 'rest', key: newId(), idempotencyKey: newId() } as const;
+    const createIn = (bucket: string) =>
+      createUpload({ ...core.deps, settings }, { ...input, principal: { ...principal, bucket } });
+    expect((await createIn(core.bucket)).bucket).toBe(core.bucket);
+    expect(await codeOf(createIn('second'))).toBe('idempotency_conflict');
   });
 });

@@ -57,6 +57,7 @@ describe('the missing parts', () => {
     ['the first missing, 2 to 1000 stored, the rest missing', 2500, range(2, 1000)],
     ['the first missing, 2 to 1001 stored: a page that is just full', 2500, range(2, 1001)],
     ['the first missing, 2 to 1001 stored, and no more to come', 1001, range(2, 1001)],
+    ['the first missing, two whole pages stored, the rest missing', 3000, range(2, 2500)],
     ['the last alone stored', 2500, [2500]],
     ['every second stored, over several pages', 5000, range(1, 2500).map((n) => 2 * n)],
     ['every fourth stored, to the end', 8000, range(1, 2000).map((n) => 4 * n)],

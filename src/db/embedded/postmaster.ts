@@ -69,13 +69,22 @@ export async function startPostmaster(
 export async function stopPostmaster(cluster: Cluster): Promise<void> {
   const postmaster = await findPostmaster(cluster);
   if (postmaster === undefined) return;
-  interrupt(postmaster.pid);
-  while ((await findPostmaster(cluster))?.pid === postmaster.pid) await sleep(pollMs);
+  // A server that does not end in its time is told again, less kindly; it recovers at its next start.
+  for (const [name, patienceMs] of [
+    ['SIGINT', 20_000],
+    ['SIGQUIT', 5_000],
+    ['SIGKILL', 5_000],
+  ] as const) {
+    send(postmaster.pid, name);
+    const deadline = Date.now() + patienceMs;
+    while ((await findPostmaster(cluster))?.pid === postmaster.pid && Date.now() < deadline) await sleep(pollMs);
+    if ((await findPostmaster(cluster))?.pid !== postmaster.pid) return;
+  }
 }
 
-function interrupt(pid: number): void {
+function send(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, 'SIGINT');
+    process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
