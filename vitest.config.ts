@@ -7,6 +7,8 @@ export default defineConfig({
   test: {
     watch: false,
     pool: 'forks',
+    // Most of the time is waiting, for leases and for processes to start: one file at a time leaves two cores idle.
+    maxWorkers: 2,
     reporters: process.env.CI === 'true' ? ['default', 'json'] : ['default'],
     outputFile: { json: '.cache/test-results.json' },
     projects: [
@@ -19,7 +21,7 @@ export default defineConfig({
           exclude: [...unit, 'test/bench/**'],
           globalSetup: ['test/support/global-setup.ts'],
           testTimeout: 60_000,
-          // The first file that asks for a server waits for it: a database 2 s, Ceph 30 s.
+          // The first file that asks for a server waits for it: a database 2 s, Ceph 5 s, more where they are built first.
           hookTimeout: 300_000,
         },
       },

@@ -65,6 +65,8 @@ export class Reaper {
           .catch((error: unknown) => this.#report(error))
           .finally(() => underWay.delete(round));
         underWay.add(round);
+      } else {
+        await Promise.race(underWay);
       }
       await this.#deps.clock.sleep(roundEveryMs, signal).catch(() => undefined);
     }

@@ -63,7 +63,12 @@ export class Bench {
     const sink = await this.process('sink.ts');
     return {
       ...sink,
-      settings: storeSettings({ name: 's3', endpoint: sink.url, accessKeyId: 'sink', secretAccessKey: 'sink' }, 'sink'),
+      settings: {
+        S3_ENDPOINT: sink.url,
+        S3_BUCKET: 'sink',
+        S3_ACCESS_KEY_ID: 'sink',
+        S3_SECRET_ACCESS_KEY: 'sink',
+      },
       calls: async () => (await (await fetch(`${sink.url}/-/calls`)).json()) as Record<string, number>,
     };
   }

@@ -2,6 +2,8 @@ import { Agent, type ClientRequest } from 'node:http';
 import { open, someBytes } from './send.ts';
 
 const tickMs = 250;
+/** They come one after the other, as clients do: hundreds in one moment would measure the queue for the records. */
+const arrivalsPerTick = 50;
 
 export interface SlowClients {
   /** Bytes that the clients have handed to their sockets. */
@@ -22,15 +24,18 @@ export function startSlowClients(
   let sentBytes = 0;
   let stopped = false;
   let lost = 0;
-  for (const url of urls) {
+  let arrived = 0;
+  const arrive = (url: string) => {
     const client = open({ method: 'PUT', url, agent, sizeBytes });
     const end = () => {
       if (clients.delete(client) && !stopped) lost += 1;
     };
     client.on('error', end).on('response', end);
     clients.add(client);
-  }
+  };
   const timer = setInterval(() => {
+    for (const url of urls.slice(arrived, arrived + arrivalsPerTick)) arrive(url);
+    arrived += arrivalsPerTick;
     for (const client of clients) {
       // One that is held back by the gateway waits: its bytes must not pile up here.
       if (client.writableNeedDrain) continue;

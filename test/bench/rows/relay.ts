@@ -3,9 +3,9 @@ import type { Bench, Measured } from '../bench.ts';
 import { RestUploader } from '../clients/rest.ts';
 import { send } from '../clients/send.ts';
 import type { Figure } from '../figure.ts';
-import { cpuSecondsOf } from '../measure/process.ts';
 import { alternate, median, middleHalf, ratios } from '../measure/samples.ts';
-import { GiB, MiB, type Row } from './row.ts';
+import { measureThroughput, type Throughput } from '../measure/throughput.ts';
+import { MiB, type Row } from './row.ts';
 
 const connections = 4;
 const bytesPerRun = 512 * MiB;
@@ -30,14 +30,9 @@ const relays: readonly Relay[] = [
 export const relayRows: readonly Row[] = relays.map((relay) => ({
   name: relay.name,
   what: `CPU of parts of ${relay.partSizeBytes / MiB} MiB${relay.digest ? ' with CRC-32' : ''}, 4 at a time : plain pipe`,
-  deadlineMs: 150_000,
+  deadlineMs: 120_000,
   measure: (bench) => measureRelay(bench, relay),
 }));
-
-interface Sample {
-  readonly cpuSecondsPerGib: number;
-  readonly mibPerSecond: number;
-}
 
 async function measureRelay(bench: Bench, relay: Relay): Promise<readonly Figure[]> {
   const sink = await bench.sink();
@@ -45,7 +40,7 @@ async function measureRelay(bench: Bench, relay: Relay): Promise<readonly Figure
   const pipe = await bench.process('plain-pipe.ts', { args: [sink.url] });
   const contenders = { gateway: partsTo(gateway, relay), pipe: putsTo(pipe, relay) };
   for (const warmUp of Object.values(contenders)) await warmUp();
-  const samples = await alternate(contenders, { rounds: 9, budgetMs: 60_000 });
+  const samples = await alternate(contenders, { rounds: 9, budgetMs: 45_000 });
   const cpuOf = (name: keyof typeof contenders) => samples[name].map(({ cpuSecondsPerGib }) => cpuSecondsPerGib);
   const speedOf = (name: keyof typeof contenders) => median(samples[name].map(({ mibPerSecond }) => mibPerSecond));
   const cpuRatios = ratios(cpuOf('gateway'), cpuOf('pipe'));
@@ -68,33 +63,23 @@ async function measureRelay(bench: Bench, relay: Relay): Promise<readonly Figure
   ];
 }
 
-function partsTo(gateway: Measured, { partSizeBytes, digest }: Relay): () => Promise<Sample> {
+function partsTo(gateway: Measured, { partSizeBytes, digest }: Relay): () => Promise<Throughput> {
   const client = new RestUploader(gateway.url, connections);
   return async () => {
     const partCount = bytesPerRun / partSizeBytes;
     const upload = await client.create({ key: 'relay', partCount, partSizeBytes, ...(digest && { digest }) });
-    const sample = await sampled(gateway, () => client.putParts(upload));
+    const sample = await measureThroughput(gateway, bytesPerRun, () => client.putParts(upload));
     await client.abort(upload);
     return sample;
   };
 }
 
-function putsTo(pipe: Measured, { partSizeBytes }: Relay): () => Promise<Sample> {
+function putsTo(pipe: Measured, { partSizeBytes }: Relay): () => Promise<Throughput> {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const put = (number: number) =>
     send({ method: 'PUT', url: `${pipe.url}/sink/relay-${number}`, agent, sizeBytes: partSizeBytes });
   return () =>
-    sampled(pipe, async () => {
-      await Promise.all(Array.from({ length: bytesPerRun / partSizeBytes }, (_, number) => put(number)));
-    });
-}
-
-async function sampled({ pid }: Measured, work: () => Promise<void>): Promise<Sample> {
-  const [cpuBefore, began] = [await cpuSecondsOf(pid), performance.now()];
-  await work();
-  const seconds = (performance.now() - began) / 1000;
-  return {
-    cpuSecondsPerGib: ((await cpuSecondsOf(pid)) - cpuBefore) / (bytesPerRun / GiB),
-    mibPerSecond: bytesPerRun / MiB / seconds,
-  };
+    measureThroughput(pipe, bytesPerRun, () =>
+      Promise.all(Array.from({ length: bytesPerRun / partSizeBytes }, (_, number) => put(number))),
+    );
 }
