@@ -210,6 +210,12 @@ describe('a report that meets', () => {
     expect(await core.deps.records.findPart(upload.id, 1)).toBeUndefined();
   });
 
+  it('the same part twice is refused', async () => {
+    const upload = await core.create({ sizeBytes: 100 });
+    const part = await putAtStore(upload, 1, randomBytes(100));
+    expect(await codeOf(report(upload, [part, part]))).toBe('invalid_request');
+  });
+
   it('a part that was sent through us since the list was had leaves that one', async () => {
     const upload = await core.create({ sizeBytes: 100 });
     const direct = await putAtStore(upload, 1, randomBytes(100));

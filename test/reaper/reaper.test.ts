@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Deps } from '../../src/core/deps.ts';
 import { UploadError } from '../../src/core/errors.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { type Clock, StoreError } from '../../src/core/ports.ts';
 import { newId } from '../../src/core/random.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { Reaper } from '../../src/reaper/reaper.ts';
@@ -296,69 +296,119 @@ describe('work that fails', () => {
   });
 });
 
+/** The pause between rounds ends when the test says so. */
+class LoopClock implements Clock {
+  readonly #clock: Clock;
+  #wake: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  now(): Date {
+    return this.#clock.now();
+  }
+
+  every(ms: number, work: () => void): () => void {
+    return this.#clock.every(ms, work);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (ms !== 5_000) return this.#clock.sleep(ms, signal);
+    return new Promise((resolve, reject) => {
+      this.#wake = resolve;
+      const onAbort = () => reject(signal?.reason);
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  async nextRound(): Promise<void> {
+    await vi.waitUntil(() => this.#wake !== undefined, { timeout: 10_000, interval: 1 });
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}
+
 describe('the loop', () => {
+  let clock: LoopClock;
+  beforeEach(() => {
+    clock = new LoopClock(core.clock);
+    reaper = reaperOf({ ...core.deps, clock });
+  });
+  afterEach(() => reaper.stop());
+
+  const untilClaimed = (times: number) => vi.waitUntil(() => claimsMade() === times, { timeout: 10_000, interval: 1 });
+  const untilState = async (upload: Upload, state: string) => {
+    await vi.waitUntil(async () => (await core.find(upload)).state === state, { timeout: 10_000, interval: 5 });
+  };
+
+  /** The store keeps the aborts of these uploads waiting. */
+  function holdAborts(...uploads: readonly Upload[]) {
+    const held = new Set(uploads.map(({ storeUploadId }) => storeUploadId));
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    let waiting = 0;
+    core.store.always('abortMultipartUpload', async (proceed, { storeUploadId }) => {
+      if (held.has(storeUploadId)) {
+        waiting++;
+        await released;
+      }
+      return proceed();
+    });
+    const untilWaiting = (count: number) => vi.waitUntil(() => waiting === count, { timeout: 10_000, interval: 1 });
+    return { release, untilWaiting };
+  }
+
   it('goes on after a round that failed', async () => {
     const upload = await leftAborting();
     core.records.next('claimDue', async () => {
       throw recordsGone();
     });
-    const ended = Promise.withResolvers<void>();
-    core.records.always('finishAbort', async (proceed) => {
-      const aborted = await proceed();
-      ended.resolve();
-      return aborted;
-    });
     reaper.start();
-    await ended.promise;
-    await reaper.stop();
-    expect((await core.find(upload)).state).toBe('aborted');
+    await clock.nextRound();
+    await untilState(upload, 'aborted');
     expect(faults).toMatchObject([{ error: { code: 'records_unavailable' } }]);
-    expect(core.clock.slept).toContain(5_000);
   });
 
-  it('stops after the rounds that run, and claims nothing more', async () => {
+  it('is one, however often it is started', async () => {
+    reaper.start();
+    reaper.start();
+    await clock.nextRound();
+    await untilClaimed(2);
+    await reaper.stop();
+    expect(claimsMade()).toBe(2);
+  });
+
+  it('begins a round while the store keeps the one before waiting', async () => {
+    const slow = await leftAborting();
+    const { release, untilWaiting } = holdAborts(slow);
+    reaper.start();
+    await untilWaiting(1);
+    const next = await leftAborting();
+    await clock.nextRound();
+    await untilState(next, 'aborted');
+    expect((await core.find(slow)).state).toBe('aborting');
+    release();
+    await untilState(slow, 'aborted');
+  });
+
+  it('stops after the work under way, and claims nothing more', async () => {
     const left = await Promise.all([...Array(21).keys()].map(() => leftAborting()));
-    const begun = Promise.withResolvers<void>();
-    const goOn = Promise.withResolvers<void>();
-    core.store.always('abortMultipartUpload', async (proceed) => {
-      begun.resolve();
-      await goOn.promise;
-      return proceed();
-    });
+    const { release, untilWaiting } = holdAborts(...left);
     reaper.start();
-    reaper.start();
-    await begun.promise;
+    await untilWaiting(20);
     let isStopped = false;
     const stopped = reaper.stop().then(() => {
       isStopped = true;
     });
-    const claims = claimsMade();
     await core.deps.records.check();
     expect(isStopped).toBe(false);
-    goOn.resolve();
+    release();
     await stopped;
     const states = await Promise.all(left.map(async (upload) => (await core.find(upload)).state));
-    expect(states.filter((state) => state === 'aborted').length).toBeGreaterThanOrEqual(20);
-    expect(claimsMade()).toBe(claims);
-  });
-
-  it('is not held up by one upload that the store is slow with', async () => {
-    const [slow] = [await leftAborting()];
-    const goOn = Promise.withResolvers<void>();
-    const begun = Promise.withResolvers<void>();
-    core.store.next('abortMultipartUpload', async (proceed) => {
-      begun.resolve();
-      await goOn.promise;
-      return proceed();
-    });
-    reaper.start();
-    await begun.promise;
-    const other = await leftAborting();
-    await vi.waitUntil(async () => (await core.find(other)).state === 'aborted', { timeout: 10_000 });
-    expect((await core.find(slow)).state).toBe('aborting');
-    goOn.resolve();
-    await reaper.stop();
-    expect((await core.find(slow)).state).toBe('aborted');
+    expect(states.filter((state) => state === 'aborted')).toHaveLength(20);
+    expect(states.filter((state) => state === 'aborting')).toHaveLength(1);
+    expect(claimsMade()).toBe(1);
   });
 
   it('stops where it was never started', async () => {
