@@ -362,13 +362,16 @@ export interface UploadRecords {
   /**
    * Records parts that were sent straight to the store and that its own list shows: all of them or none.
    * `size_conflict`: they reach beyond the upload's size, or later parts beyond `fixesSizeBytes` are durable.
+   * `busy`: a live attempt has the slot of one of them.
    * @param input.fixesSizeBytes the upload's size, where the last of them is shorter than its slot
    */
   adoptParts(input: {
     readonly uploadId: string;
     readonly parts: readonly AdoptedPart[];
     readonly fixesSizeBytes?: number | undefined;
-  }): Promise<{ readonly kind: 'adopted'; readonly upload: Upload } | { readonly kind: 'size_conflict' | 'not_open' }>;
+  }): Promise<
+    { readonly kind: 'adopted'; readonly upload: Upload } | { readonly kind: 'size_conflict' | 'not_open' | 'busy' }
+  >;
   /** Signed URLs are about to be given out. `false`: no longer open. */
   markSigned(uploadId: string): Promise<boolean>;
 

@@ -105,7 +105,8 @@ async function acknowledgeAgain(
     stop: live.signal,
     beforeLast: (values) => verify(input.digests, values),
   });
-  await deps.records.dropAttempt({ ...attempt, uncertain: false });
+  // Fenced as any other: the part may have been taken out of the record while the body came.
+  await commit(deps, attempt, input, part, false);
   return part;
 }
 

@@ -59,6 +59,11 @@ export async function reportParts(
   requireTotal(deps, upload, agreed);
   const adopted = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
   if (adopted.kind !== 'adopted') {
+    if (adopted.kind === 'busy') {
+      throw new UploadError('busy', 'A request for one of these parts is under way. Try again.', {
+        retryAfterSeconds: 1,
+      });
+    }
     if (adopted.kind === 'not_open') throw notOpen(await findUpload(deps, input.principal, input.uploadId));
     throw fixesSizeBytes === undefined ? beyondSizeError(upload.sizeBytes) : laterBytesError();
   }

@@ -44,9 +44,12 @@ export class Connection {
     let client: pg.PoolClient | undefined;
     try {
       client = await this.pool.connect();
+      // The pool listens to idle connections only: without a listener one that breaks here ends the process.
+      client.on('error', ignore);
       await client.query('BEGIN');
       const result = await work(drizzle({ client }));
       await client.query('COMMIT');
+      client.off('error', ignore);
       client.release();
       return result;
     } catch (error) {
@@ -59,3 +62,6 @@ export class Connection {
     await this.pool.end();
   }
 }
+
+/** The statement under way fails with it, or the next one. */
+function ignore(): void {}

@@ -48,6 +48,7 @@ export function partRows(
           if (upload.size !== null && fixesSizeBytes !== undefined && upload.size !== fixesSizeBytes) {
             return { kind: 'size_conflict' };
           }
+          if (await isUnderWay(tx, uploadId, adopted)) return { kind: 'busy' };
           await adopt(tx, uploadId, adopted);
           return { kind: 'adopted', upload: await recount(tx, upload, upload.size ?? fixesSizeBytes ?? null) };
         });
@@ -73,7 +74,25 @@ function isSlot(uploadId: string, partNumber: number) {
   return and(eq(parts.uploadId, uploadId), eq(parts.partNumber, partNumber));
 }
 
-/** Leaves what was stored through us since the store was asked, what is under way, and what is on record already. */
+/** Whether a live attempt has the slot of one of them. None begins while the upload is locked. */
+async function isUnderWay(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]): Promise<boolean> {
+  const numbers = adopted.map(({ partNumber }) => partNumber);
+  const [live] = await tx
+    .select({ partNumber: parts.partNumber })
+    .from(parts)
+    .where(
+      and(
+        eq(parts.uploadId, uploadId),
+        inArray(parts.partNumber, numbers),
+        isNotNull(parts.attemptId),
+        sql`${parts.attemptUntil} > now()`,
+      ),
+    )
+    .limit(1);
+  return live !== undefined;
+}
+
+/** Leaves what was stored through us since the store was asked, and what is on record already. Ends dead attempts. */
 async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]): Promise<void> {
   const rows = adopted.map(({ partNumber, offset, sizeBytes, etag, digests, replacesEtag }) => ({
     ...{ part_number: partNumber, offset, size: sizeBytes, etag, digests, replaces: replacesEtag },
@@ -84,10 +103,11 @@ async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]):
       from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         as x(part_number integer, "offset" bigint, size bigint, etag text, digests jsonb, replaces text)
       left join parts p on p.upload_id = ${uploadId} and p.part_number = x.part_number
-      where p.attempt_id is null and p.etag is not distinct from x.replaces and p.etag is distinct from x.etag
+      where p.etag is not distinct from x.replaces and p.etag is distinct from x.etag
     on conflict (upload_id, part_number) do update
       set "offset" = excluded."offset", size = excluded.size, etag = excluded.etag, digests = excluded.digests,
-          stored_at = now()`);
+          stored_at = now(), doubtful = parts.doubtful or parts.attempt_id is not null,
+          attempt_id = null, attempt_until = null, attempt_yields = false`);
 }
 
 /** Takes parts out of the record and moves the counters back. */

@@ -568,6 +568,24 @@ describe('a part whose digest is stated', () => {
     await expectCompleted(upload, content);
   });
 
+  it('and known is not acknowledged again once it was taken out of the record', async () => {
+    const content = randomBytes(100);
+    const upload = await core.create({ sizeBytes: content.length });
+    const digests = { crc32: crc32Of(content) };
+    await core.put(upload, 1, content, digests);
+    const body = new PassThrough();
+    const again = putFrom(upload, body, { sizeBytes: content.length, digests });
+    body.write(content.subarray(0, 50));
+    await vi.waitUntil(() => body.listenerCount('data') > 0, { interval: 1 });
+    await expireLease(upload);
+    await core.deps.store.uploadPart({ ...addressOf(upload), partNumber: 1, body: randomBytes(100), sizeBytes: 100 });
+    expect(await codeOf(core.complete(upload))).toBe('incomplete');
+    body.end(content.subarray(50));
+    expect(await codeOf(again)).toBe('busy');
+    await core.put(upload, 1, content, digests);
+    await expectCompleted(upload, content);
+  });
+
   it('and known holds the body to it even so', async () => {
     const content = randomBytes(100);
     const upload = await core.create({ sizeBytes: content.length });

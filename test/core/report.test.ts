@@ -210,6 +210,30 @@ describe('a report that meets', () => {
     expect(await core.deps.records.findPart(upload.id, 1)).toBeUndefined();
   });
 
+  it('an attempt that died at the same part takes its place, and doubts it', async () => {
+    const content = randomBytes(100);
+    const upload = await core.create({ sizeBytes: content.length });
+    const dead = { uploadId: upload.id, tenant: 'default', partNumber: 1, attemptId: 'dead', leaseMs: 0 };
+    await core.deps.records.beginAttempt(dead);
+    const reported = await report(upload, [await putAtStore(upload, 1, content)]);
+    expect(reported.receivedBytes).toBe(content.length);
+    expect(await core.deps.records.findPart(upload.id, 1)).toMatchObject({ isDoubtful: true });
+    await core.complete(upload);
+    expect((await core.objectOf(upload))?.equals(content)).toBe(true);
+  });
+
+  it('an attempt that lives at one of its parts is told to come again, and records none', async () => {
+    const upload = await core.create({ sizeBytes: 2 * core.partSizeBytes });
+    const live = { uploadId: upload.id, tenant: 'default', partNumber: 2, attemptId: 'live', leaseMs: 60_000 };
+    await core.deps.records.beginAttempt(live);
+    const whole = () => randomBytes(core.partSizeBytes);
+    const parts = [await putAtStore(upload, 1, whole()), await putAtStore(upload, 2, whole())];
+    expect(await codeOf(report(upload, parts))).toBe('busy');
+    expect((await core.find(upload)).receivedBytes).toBe(0);
+    await core.deps.records.dropAttempt({ ...live, uncertain: false });
+    expect((await report(upload, parts)).receivedBytes).toBe(2 * core.partSizeBytes);
+  });
+
   it('the same part twice is refused', async () => {
     const upload = await core.create({ sizeBytes: 100 });
     const part = await putAtStore(upload, 1, randomBytes(100));

@@ -91,10 +91,12 @@ describe('records that are killed', () => {
   it('fail the calls under way as passing, undo them, and work again when they are back', async () => {
     const upload = await openUpload(records, { sizeBytes: 10 });
     const { untilWaiting } = await lockRow(upload.id);
-    const outcome = expectAway(records.markSigned(upload.id));
-    await untilWaiting(1);
+    const statement = records.markSigned(upload.id);
+    const transaction = records.claimAbort({ id: upload.id, claimId: newName(), leaseMs, reason: 'requested' });
+    const outcomes = Promise.all([expectAway(statement), expectAway(transaction)]);
+    await untilWaiting(2);
     const { untilBack } = await killServer();
-    await outcome;
+    await outcomes;
     await untilBack();
     expect(await look(records, upload)).toEqual(upload);
     expect(await records.markSigned(upload.id)).toBe(true);
