@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import { Crc64Nvme } from '@aws-sdk/checksums/crc';
-import { crc32c } from '@node-rs/crc32';
+import { crc32, crc32c } from '@node-rs/crc32';
 
 /** Hashes by their names in RFC 9530's registry, `sha-1` and the CRCs by the names that S3 and tus use. */
 export const digestAlgorithms = ['md5', 'sha-1', 'sha-256', 'sha-512', 'crc32', 'crc32c', 'crc64nvme'] as const;

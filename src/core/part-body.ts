@@ -16,17 +16,21 @@ export class PartBody extends Transform {
   readonly #sizeBytes: number;
   readonly #digests: readonly RunningDigest[];
   readonly #beforeLast: () => Promise<void>;
+  readonly #afterSent: ((chunk: Buffer) => void) | undefined;
   #withheld: Buffer | undefined;
 
   constructor(options: {
     readonly sizeBytes: number;
     readonly digests: readonly RunningDigest[];
     readonly beforeLast: () => Promise<void>;
+    /** Called with each buffer once the stream that this one is piped into needs it no longer. */
+    readonly afterSent?: ((chunk: Buffer) => void) | undefined;
   }) {
     super();
     this.#sizeBytes = options.sizeBytes;
     this.#digests = options.digests;
     this.#beforeLast = options.beforeLast;
+    this.#afterSent = options.afterSent;
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
@@ -54,5 +58,30 @@ export class PartBody extends Transform {
       () => done(null, this.#withheld),
       (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),
     );
+  }
+
+  override pipe<T extends NodeJS.WritableStream>(destination: T, options: { readonly end?: boolean } = {}): T {
+    const afterSent = this.#afterSent;
+    if (afterSent === undefined) return super.pipe(destination, options);
+    const write = (chunk: Buffer) => {
+      const goesOn = destination.write(chunk, (error) => {
+        // After a failure the kernel may still be reading from it.
+        if (!error) afterSent(chunk);
+      });
+      if (!goesOn) this.pause();
+    };
+    const resume = () => this.resume();
+    const end = () => destination.end();
+    this.on('data', write);
+    destination.on('drain', resume);
+    if (options.end !== false) this.once('end', end);
+    destination.once('close', () => {
+      this.off('data', write);
+      this.off('end', end);
+      destination.off('drain', resume);
+    });
+    destination.emit('pipe', this);
+    this.resume();
+    return destination;
   }
 }

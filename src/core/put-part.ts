@@ -27,6 +27,8 @@ export interface PutPartInput {
   readonly totalBytes?: number | undefined;
   /** Called once, when the part is wanted: until then the client need not send it. */
   readonly body: () => Readable;
+  /** Nobody else holds the body's buffers: they are empty once they have been sent. */
+  readonly ownsBuffers?: boolean | undefined;
 }
 
 /**
@@ -132,6 +134,7 @@ async function sendToStore(
   let computed: Digests = {};
   const { etag } = await receive(deps, {
     body: input.body(),
+    ownsBuffers: input.ownsBuffers,
     sizeBytes: input.sizeBytes,
     digests: digestsToCompute(upload, input.digests, forwardsMd5 !== undefined),
     stop: live.signal,

@@ -2,10 +2,13 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import type { DigestAlgorithm, Digests, RunningDigest } from './digest.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
+import { freeBuffer } from './free-buffer.ts';
 import { BodyLengthError, PartBody } from './part-body.ts';
 
 export interface Reception {
   readonly body: Readable;
+  /** Nobody else holds the body's buffers: the memory of each is given back as soon as it has been sent. */
+  readonly ownsBuffers?: boolean | undefined;
   readonly sizeBytes: number;
   readonly digests: readonly RunningDigest[];
   readonly beforeLast: (values: Digests) => Promise<void> | void;
@@ -33,7 +36,12 @@ export async function receive(deps: Deps, reception: Reception): Promise<{ etag:
     await finishDigests();
     return send(Buffer.alloc(0), controller.signal);
   }
-  const partBody = new PartBody({ sizeBytes, digests, beforeLast: finishDigests });
+  const partBody = new PartBody({
+    sizeBytes,
+    digests,
+    beforeLast: finishDigests,
+    afterSent: reception.ownsBuffers ? freeBuffer : undefined,
+  });
   const onClose = () => body.readableEnded || fail(new ClientGoneError('the client closed its connection in the body'));
   const onBodyError = (cause: unknown) => fail(new ClientGoneError('the body broke off', { cause }));
   const onPartBodyError = (error: Error) => fail(error instanceof BodyLengthError ? lengthError(error) : error);

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { and, asc, eq, isNull } from 'drizzle-orm';
 import { UploadError } from '../core/errors.ts';
 import { type Principal, type Scope, scopes } from '../core/principal.ts';
 import type { Connection } from './connection.ts';
+import { and, asc, eq, isNull } from './drizzle.ts';
 import { apiKeys, tenants } from './schema.ts';
 
 /** Tells a leaked key from other secrets; scanners look for it. */

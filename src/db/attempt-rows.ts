@@ -1,6 +1,6 @@
-import { and, eq, sql } from 'drizzle-orm';
 import type { AttemptAddress, UploadRecords } from '../core/ports.ts';
 import type { Connection, Db } from './connection.ts';
+import { and, eq, sql } from './drizzle.ts';
 import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
@@ -12,27 +12,12 @@ type BeginInput = Parameters<UploadRecords['beginAttempt']>[0];
 export function attemptRows(
   connection: Connection,
 ): Pick<UploadRecords, 'beginAttempt' | 'askToYield' | 'renewAttempt' | 'dropAttempt'> {
+  let begin: ReturnType<typeof beginStatement> | undefined;
   return {
     beginAttempt: (input) =>
       connection.run(async (db) => {
-        const begun = db.$with('begun').as(insertLease(db, input));
-        const [found] = await db
-          .with(begun)
-          .select({
-            upload: uploads,
-            begun: sql<boolean>`${begun.attemptId} is not null`,
-            slot: {
-              partNumber: begun.partNumber,
-              offset: begun.offset,
-              size: begun.size,
-              etag: begun.etag,
-              digests: begun.digests,
-              doubtful: begun.doubtful,
-            },
-          })
-          .from(uploads)
-          .leftJoin(begun, eq(begun.uploadId, uploads.id))
-          .where(and(eq(uploads.id, input.uploadId), eq(uploads.tenant, input.tenant)));
+        begin ??= beginStatement(db);
+        const [found] = await begin.execute({ ...input });
         if (found === undefined) return { kind: 'not_found' };
         const upload = toUpload(found.upload);
         if (found.begun) return { kind: 'begun', upload, part: found.slot === null ? undefined : toPart(found.slot) };
@@ -74,28 +59,51 @@ export function attemptRows(
   };
 }
 
+/** Made once: drizzle takes longer to write it than Postgres to run it. */
+function beginStatement(db: Db) {
+  const begun = db.$with('begun').as(insertLease(db));
+  return db
+    .with(begun)
+    .select({
+      upload: uploads,
+      begun: sql<boolean>`${begun.attemptId} is not null`,
+      slot: {
+        partNumber: begun.partNumber,
+        offset: begun.offset,
+        size: begun.size,
+        etag: begun.etag,
+        digests: begun.digests,
+        doubtful: begun.doubtful,
+      },
+    })
+    .from(uploads)
+    .leftJoin(begun, eq(begun.uploadId, uploads.id))
+    .where(and(eq(uploads.id, value('uploadId')), eq(uploads.tenant, value('tenant'))))
+    .prepare('begin_attempt');
+}
+
 /** A lease that ran out belongs to a process that died or lost the records: what it sent may still land. */
-function insertLease(db: Db, { tenant, uploadId, partNumber, attemptId, leaseMs }: BeginInput) {
+function insertLease(db: Db) {
   return db
     .insert(parts)
     .select((query) =>
       query
         .select({
           uploadId: uploads.id,
-          partNumber: sql<number>`${partNumber}::integer`.as('part_number'),
+          partNumber: sql<number>`${value('partNumber')}::integer`.as('part_number'),
           offset: sql<null>`null::bigint`.as('offset'),
           size: sql<null>`null::bigint`.as('size'),
           etag: sql<null>`null::text`.as('etag'),
           digests: sql<Record<string, string>>`'{}'::jsonb`.as('digests'),
           storedAt: sql<null>`null::timestamptz`.as('stored_at'),
-          attemptId: sql<string>`${attemptId}::text`.as('attempt_id'),
-          attemptUntil: fromNow(leaseMs).as('attempt_until'),
+          attemptId: sql<string>`${value('attemptId')}::text`.as('attempt_id'),
+          attemptUntil: fromNow(value('leaseMs')).as('attempt_until'),
           attemptYields: sql<boolean>`false`.as('attempt_yields'),
           attemptEpoch: sql<number>`0`.as('attempt_epoch'),
           doubtful: sql<boolean>`false`.as('doubtful'),
         })
         .from(uploads)
-        .where(and(eq(uploads.id, uploadId), eq(uploads.tenant, tenant), eq(uploads.state, 'open')))
+        .where(and(eq(uploads.id, value('uploadId')), eq(uploads.tenant, value('tenant')), eq(uploads.state, 'open')))
         // A claim or an abort that is being made is waited for, and then sees this lease or ends it.
         .for('key share'),
     )
@@ -110,6 +118,10 @@ function insertLease(db: Db, { tenant, uploadId, partNumber, attemptId, leaseMs 
       setWhere: sql`${parts.attemptId} is null or ${parts.attemptUntil} <= now()`,
     })
     .returning();
+}
+
+function value(name: keyof BeginInput) {
+  return sql.placeholder(name);
 }
 
 async function findOccupant(db: Db, { uploadId, partNumber }: BeginInput) {

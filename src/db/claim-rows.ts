@@ -1,6 +1,6 @@
-import { and, eq, inArray, isNotNull, sql } from 'drizzle-orm';
 import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
 import type { Connection, Db } from './connection.ts';
+import { and, eq, inArray, isNotNull, sql } from './drizzle.ts';
 import { isUniqueViolation } from './errors.ts';
 import { forgetParts, lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';

@@ -1,6 +1,6 @@
-import { DrizzleQueryError } from 'drizzle-orm/errors';
 import pg from 'pg';
 import { UploadError } from '../core/errors.ts';
+import { DrizzleQueryError } from './drizzle.ts';
 
 /** Classes and codes of Postgres that mean: not now (Postgres manual, appendix A). */
 const passing = /^(08|53|57P|58|40001|40P01|55P03|57014|25P03|25006)/;

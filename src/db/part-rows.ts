@@ -1,7 +1,7 @@
-import { and, asc, eq, gt, inArray, isNotNull, sql } from 'drizzle-orm';
 import type { AdoptedPart, UploadRecords } from '../core/ports.ts';
 import type { Upload } from '../core/upload.ts';
 import type { Connection, Db } from './connection.ts';
+import { and, asc, eq, gt, inArray, isNotNull, sql } from './drizzle.ts';
 import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 

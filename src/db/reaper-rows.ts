@@ -1,7 +1,7 @@
-import { inArray, sql } from 'drizzle-orm';
 import type { UploadRecords } from '../core/ports.ts';
 import { endAttempts } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
+import { inArray, sql } from './drizzle.ts';
 import { toUpload } from './rows.ts';
 import { uploads } from './schema.ts';
 import { fromNow } from './time.ts';

@@ -1,4 +1,5 @@
-import { sql } from 'drizzle-orm';
+import type { DigestAlgorithm, Digests } from '../core/digest.ts';
+import type { AbortReason, Protocol, UploadState } from '../core/upload.ts';
 import {
   bigint,
   boolean,
@@ -9,12 +10,11 @@ import {
   jsonb,
   pgTable,
   primaryKey,
+  sql,
   text,
   timestamp,
   uniqueIndex,
-} from 'drizzle-orm/pg-core';
-import type { DigestAlgorithm, Digests } from '../core/digest.ts';
-import type { AbortReason, Protocol, UploadState } from '../core/upload.ts';
+} from './drizzle.ts';
 
 /** Bytes: up to 48.8 TiB fits a JavaScript number. */
 const bytes = (name: string) => bigint(name, { mode: 'number' });

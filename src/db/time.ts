@@ -1,6 +1,6 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type Placeholder, type SQL, sql } from './drizzle.ts';
 
 /** A moment on the database's clock, so that replicas whose clocks differ agree on every lease. */
-export function fromNow(ms: number): SQL<Date> {
+export function fromNow(ms: number | Placeholder): SQL<Date> {
   return sql<Date>`(now() + ${ms}::double precision * interval '1 millisecond')`;
 }

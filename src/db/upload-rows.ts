@@ -1,7 +1,7 @@
-import { and, desc, eq, lt, ne, or, type SQL, sql } from 'drizzle-orm';
 import { UploadError } from '../core/errors.ts';
 import type { UploadFilter, UploadRecords } from '../core/ports.ts';
 import type { Connection } from './connection.ts';
+import { and, desc, eq, lt, ne, or, type SQL, sql } from './drizzle.ts';
 import { layoutColumns, toUpload } from './rows.ts';
 import { uploads } from './schema.ts';
 import { fromNow } from './time.ts';

@@ -53,6 +53,7 @@ export function addPutPart(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
         offset,
         totalBytes,
         body: () => rawBodyOf(incoming),
+        ownsBuffers: true,
       }),
     );
     return c.json(renderPart(part), 200, { ETag: part.etag });
