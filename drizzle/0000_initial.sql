@@ -19,8 +19,7 @@ CREATE TABLE "fragments" (
 	"state" text NOT NULL,
 	"staging_key" text NOT NULL,
 	"digests" jsonb DEFAULT '{}'::jsonb NOT NULL,
-	"writer_id" text NOT NULL,
-	"epoch" integer DEFAULT 0 NOT NULL,
+	"attempt_id" text NOT NULL,
 	"lease_until" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL
 );
@@ -36,7 +35,7 @@ CREATE TABLE "parts" (
 	"attempt_id" text,
 	"attempt_until" timestamp with time zone,
 	"attempt_yields" boolean DEFAULT false NOT NULL,
-	"attempt_epoch" integer DEFAULT 0 NOT NULL,
+	"runs" jsonb,
 	"doubtful" boolean DEFAULT false NOT NULL,
 	CONSTRAINT "parts_upload_id_part_number_pk" PRIMARY KEY("upload_id","part_number")
 );
@@ -73,14 +72,14 @@ CREATE TABLE "uploads" (
 	"if_none_match" boolean DEFAULT false NOT NULL,
 	"signed" boolean DEFAULT false NOT NULL,
 	"self_completing" boolean DEFAULT false NOT NULL,
-	"epoch" integer DEFAULT 0 NOT NULL,
+	"conflicted" boolean DEFAULT false NOT NULL,
 	"writer_id" text,
 	"writer_until" timestamp with time zone,
 	"careful_until" timestamp with time zone,
 	"careful_fragment_size" bigint,
 	"session_hash" "bytea",
 	"front" jsonb DEFAULT '{}'::jsonb NOT NULL,
-	"digest_state" jsonb,
+	"digest_state" text,
 	"digest_offset" bigint DEFAULT 0 NOT NULL,
 	"idempotency_key" text,
 	"idempotency_hash" text,
@@ -93,6 +92,7 @@ CREATE TABLE "uploads" (
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp with time zone DEFAULT now() NOT NULL,
 	"last_write_at" timestamp with time zone,
+	"work_due" timestamp with time zone,
 	"completed_at" timestamp with time zone,
 	"expires_at" timestamp with time zone NOT NULL,
 	CONSTRAINT "uploads_offset_in_size" CHECK ("uploads"."size" is null or "uploads"."offset" <= "uploads"."size")
@@ -103,11 +103,14 @@ ALTER TABLE "fragments" ADD CONSTRAINT "fragments_upload_id_uploads_id_fk" FOREI
 ALTER TABLE "parts" ADD CONSTRAINT "parts_upload_id_uploads_id_fk" FOREIGN KEY ("upload_id") REFERENCES "public"."uploads"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE UNIQUE INDEX "api_keys_hash" ON "api_keys" USING btree ("key_hash");--> statement-breakpoint
 CREATE INDEX "fragments_of_slot" ON "fragments" USING btree ("upload_id","part_number","offset");--> statement-breakpoint
+CREATE INDEX "fragments_by_offset" ON "fragments" USING btree ("upload_id","offset") WHERE "fragments"."state" = 'durable';--> statement-breakpoint
 CREATE INDEX "fragments_to_sweep" ON "fragments" USING btree ("lease_until") WHERE "fragments"."state" <> 'durable';--> statement-breakpoint
+CREATE INDEX "parts_by_offset" ON "parts" USING btree ("upload_id","offset") WHERE "parts"."etag" is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "uploads_idempotency" ON "uploads" USING btree ("tenant","idempotency_key");--> statement-breakpoint
 CREATE UNIQUE INDEX "uploads_one_completing" ON "uploads" USING btree ("bucket","store_key") WHERE "uploads"."state" = 'completing';--> statement-breakpoint
 CREATE INDEX "uploads_session" ON "uploads" USING btree ("session_hash");--> statement-breakpoint
 CREATE INDEX "uploads_by_name" ON "uploads" USING btree ("bucket","store_key","created_at");--> statement-breakpoint
 CREATE INDEX "uploads_newest" ON "uploads" USING btree ("tenant","created_at","id");--> statement-breakpoint
 CREATE INDEX "uploads_expiring" ON "uploads" USING btree ("expires_at");--> statement-breakpoint
+CREATE INDEX "uploads_work" ON "uploads" USING btree ("work_due") WHERE "uploads"."work_due" is not null;--> statement-breakpoint
 CREATE INDEX "uploads_claims" ON "uploads" USING btree ("claim_until") WHERE "uploads"."claim_until" is not null;

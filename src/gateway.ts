@@ -5,9 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { createApp } from './app.ts';
 import { formatSize, formatSpan, type Settings } from './config.ts';
+import { Compositions } from './core/compositions.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { UploadError } from './core/errors.ts';
+import { HeldFragments } from './core/held-fragments.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
+import { MemoryBudget } from './core/memory-budget.ts';
 import { type Clock, type ObjectStore, StoreError, type StoreLimits, type UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
 import { newId } from './core/random.ts';
@@ -76,6 +79,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
 
   const readsObjects = settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined;
   const halt = new AbortController();
+  const memory = new MemoryBudget(settings.PARTWAY_MEMORY_BUDGET);
   const core: Deps = {
     records: wrap(createRecords(connection, news), overrides.wrapRecords),
     store: wrap(store, overrides.wrapStore),
@@ -83,6 +87,9 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     events: logEvents(log),
     settings: { ...coreSettings(settings), ...overrides.coreSettings },
     attempts: new LiveAttempts(clock),
+    memory,
+    held: new HeldFragments(memory),
+    compositions: new Compositions(),
     halted: halt.signal,
   };
   core.records.onYield((attemptId) => core.attempts.yield(attemptId));
@@ -94,7 +101,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
 
   const app = createApp({
     core,
-    admission: new Admission(settings.PARTWAY_MEMORY_BUDGET),
+    admission: new Admission(memory),
     authenticate: authenticate(
       settings.PARTWAY_AUTH === 'none'
         ? { anonymous }
@@ -266,7 +273,10 @@ async function closeServer(
   const reason = new UploadError('overloaded', 'The gateway is stopping. Try again.', { retryAfterSeconds: 1 });
   halt.abort(reason);
   core.attempts.stopAll(reason);
-  await Promise.race([core.attempts.whenEnded(), sleep(5_000, undefined, { ref: false })]);
+  await Promise.race([
+    Promise.all([core.attempts.whenEnded(), core.compositions.whenIdle()]),
+    sleep(5_000, undefined, { ref: false }),
+  ]);
   server.closeAllConnections();
   await closed;
 }

@@ -9,6 +9,7 @@ import { missingParts } from './list-parts.ts';
 import { partsOf } from './parts-of.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
+import { composeCovered } from './settle.ts';
 import type { Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
 
@@ -41,6 +42,7 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
   for (;;) {
     const upload = await findUpload(deps, input.principal, input.uploadId);
     const outcome = await step(deps, upload, input);
+    if (outcome === 'again') continue;
     if (outcome !== 'wait') {
       await requireSame(deps, outcome, input);
       return { kind: 'completed', upload: outcome };
@@ -56,7 +58,7 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
   }
 }
 
-async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait'> {
+async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait' | 'again'> {
   switch (upload.state) {
     case 'completed':
       return upload;
@@ -73,7 +75,7 @@ async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<U
   }
 }
 
-async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait'> {
+async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait' | 'again'> {
   await requireSame(deps, upload, input);
   const claimId = newId();
   const claim = await deps.records.claimCompletion({
@@ -89,12 +91,21 @@ async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput):
         takenOver: false,
         doubtful: claim.doubtful,
       });
+    case 'uncomposed':
+      return (await composeWhole(deps, claim.upload)) > 0 ? 'again' : 'wait';
     case 'incomplete':
       throw await incompleteError(deps, claim.upload, input.sizeBytes);
     case 'busy':
     case 'not_open':
       return 'wait';
   }
+}
+
+/** Where the size was unknown, what is stored is the whole: only then the last slot is known to be covered. */
+async function composeWhole(deps: Deps, upload: Upload): Promise<number> {
+  if (upload.sizeBytes !== undefined) return composeCovered(deps, upload);
+  const told = await deps.records.tellSize(upload.id, upload.receivedBytes);
+  return told.upload === undefined ? 0 : composeCovered(deps, told.upload);
 }
 
 /** Goes on with a completion whose owner died; while the owner lives there is only waiting. */

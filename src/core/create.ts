@@ -18,7 +18,8 @@ export interface CreateInput {
   readonly key?: string | undefined;
   readonly bucket?: string | undefined;
   readonly sizeBytes?: number | undefined;
-  readonly layout?: 'planned' | 'free' | undefined;
+  /** `undecided`: planned, by the first write. */
+  readonly layout?: 'planned' | 'free' | 'undecided' | undefined;
   readonly partSizeBytes?: number | undefined;
   readonly contentType?: string | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
@@ -27,6 +28,14 @@ export interface CreateInput {
   readonly ifNoneMatch?: boolean | undefined;
   readonly expiresInSeconds?: number | undefined;
   readonly idempotencyKey?: string | undefined;
+  /** Completes by itself once every byte is durable. */
+  readonly isSelfCompleting?: boolean | undefined;
+  /** How many bytes the client sends in each request: the planned layout follows it. */
+  readonly chunkSizeBytes?: number | undefined;
+  /** SHA-256 of a session's secret, or of the session id that a client sent. */
+  readonly sessionHash?: Buffer | undefined;
+  /** What the front must give back as it was sent. JSON. */
+  readonly front?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The name of the object's metadata entry that says which upload made it. */
@@ -79,14 +88,18 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
     metadata,
     digest,
     ifNoneMatch: input.ifNoneMatch ?? false,
+    isSelfCompleting: input.isSelfCompleting ?? false,
+    sessionHash: input.sessionHash,
+    front: input.front ?? {},
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, requestHash: hashOf(input) },
     lifetimeMs: Math.min(settings.uploadLifetimeMs, (input.expiresInSeconds ?? Number.POSITIVE_INFINITY) * 1000),
     leaseMs: settings.leaseMs,
   };
 }
 
-function layoutOf(deps: Deps, { layout = 'planned', sizeBytes, partSizeBytes }: CreateInput): Layout {
-  if (layout === 'planned') return planLayout({ sizeBytes, partSizeBytes }, deps.store.limits);
+function layoutOf(deps: Deps, { layout = 'planned', sizeBytes, partSizeBytes, chunkSizeBytes }: CreateInput): Layout {
+  const { limits } = deps.store;
+  if (layout === 'planned') return planLayout({ sizeBytes, partSizeBytes, chunkSizeBytes }, limits);
   if (partSizeBytes !== undefined) {
     throw new UploadError(
       'invalid_request',
@@ -96,8 +109,8 @@ function layoutOf(deps: Deps, { layout = 'planned', sizeBytes, partSizeBytes }: 
       },
     );
   }
-  if (sizeBytes !== undefined) planLayout({ sizeBytes }, deps.store.limits);
-  return { kind: 'free' };
+  if (sizeBytes !== undefined) planLayout({ sizeBytes }, limits);
+  return { kind: layout };
 }
 
 function requireCombinable(algorithm: DigestAlgorithm): void {

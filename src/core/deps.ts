@@ -1,4 +1,7 @@
+import type { Compositions } from './compositions.ts';
+import type { HeldFragments } from './held-fragments.ts';
 import type { LiveAttempts } from './live-attempts.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 import type { Clock, Events, ObjectStore, UploadRecords } from './ports.ts';
 
 export interface CoreSettings {
@@ -30,6 +33,9 @@ export interface Deps {
   readonly events: Events;
   readonly settings: CoreSettings;
   readonly attempts: LiveAttempts;
+  readonly memory: MemoryBudget;
+  readonly held: HeldFragments;
+  readonly compositions: Compositions;
   /** Aborts, with an UploadError, when the process stops and calls to the store must end. */
   readonly halted: AbortSignal;
 }

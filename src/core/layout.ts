@@ -13,6 +13,7 @@ const largestChunkHintBytes = 64 * MiB;
  * - `planned`: known from the start by arithmetic. `growEvery` set: the part size doubles after each so
  *   many parts, until it reaches `maxPartSizeBytes`; for uploads of unknown length.
  * - `free`: the client chooses sizes and numbers, as with raw S3.
+ * - `undecided`: `planned`, by the first write.
  */
 export type Layout =
   | {
@@ -21,7 +22,8 @@ export type Layout =
       readonly growEvery?: number;
       readonly maxPartSizeBytes?: number;
     }
-  | { readonly kind: 'free' };
+  | { readonly kind: 'free' }
+  | { readonly kind: 'undecided' };
 
 export type PlannedLayout = Extract<Layout, { kind: 'planned' }>;
 

@@ -1,18 +1,14 @@
+import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
+import { renewEveryMs } from './keep-lease.ts';
 import type { AttemptAddress } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { isId } from './random.ts';
 import type { Part } from './upload.ts';
 
-/** A hand-over that news do not reach is noticed by the older attempt when it renews its lease. */
-const renewalsPerLease = 3;
 const pollMs = 200;
-
-export function renewEveryMs(deps: Pick<Deps, 'settings'>): number {
-  return deps.settings.leaseMs / renewalsPerLease;
-}
 
 export interface LeasedSlot {
   readonly upload: OpenUpload;
@@ -40,6 +36,11 @@ export async function leaseSlot(
   for (;;) {
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     const begun = await beginOrDrop(deps, principal, attempt);
+    if (begun.kind === 'begun' && begun.upload.layout.kind === 'undecided') {
+      await deps.records.dropAttempt({ ...attempt, uncertain: false });
+      await decideLayout(deps, begun.upload);
+      continue;
+    }
     if (begun.kind === 'begun') {
       const upload = await orDrop(deps, attempt, () => {
         requireSeen(principal, begun.upload);

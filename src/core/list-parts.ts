@@ -65,7 +65,7 @@ export async function missingParts(
 
 /** The last part number, where the layout tells it. */
 function lastSlot({ layout, sizeBytes }: Upload): number | undefined {
-  return layout.kind === 'free' || sizeBytes === undefined ? undefined : partCountOf(layout, sizeBytes);
+  return layout.kind !== 'planned' || sizeBytes === undefined ? undefined : partCountOf(layout, sizeBytes);
 }
 
 function missingBetween(

@@ -1,5 +1,6 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import type { RunningDigest } from './digest.ts';
+import { pipeAndTell } from './pipe-and-tell.ts';
 
 /** The body brought more or fewer bytes than were announced. */
 export class BodyLengthError extends Error {
@@ -63,25 +64,6 @@ export class PartBody extends Transform {
   override pipe<T extends NodeJS.WritableStream>(destination: T, options: { readonly end?: boolean } = {}): T {
     const afterSent = this.#afterSent;
     if (afterSent === undefined) return super.pipe(destination, options);
-    const write = (chunk: Buffer) => {
-      const goesOn = destination.write(chunk, (error) => {
-        // After a failure the kernel may still be reading from it.
-        if (!error) afterSent(chunk);
-      });
-      if (!goesOn) this.pause();
-    };
-    const resume = () => this.resume();
-    const end = () => destination.end();
-    this.on('data', write);
-    destination.on('drain', resume);
-    if (options.end !== false) this.once('end', end);
-    destination.once('close', () => {
-      this.off('data', write);
-      this.off('end', end);
-      destination.off('drain', resume);
-    });
-    destination.emit('pipe', this);
-    this.resume();
-    return destination;
+    return pipeAndTell(this, destination, { ...options, onSent: afterSent });
   }
 }

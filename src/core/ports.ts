@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { DigestAlgorithm } from './digest.ts';
 import type { Layout } from './layout.ts';
+import type { NameRecords } from './name-records.ts';
+import type { RangeRecords } from './range-records.ts';
 import type { AbortReason, Part, Protocol, Upload, UploadState } from './upload.ts';
 
 /**
@@ -233,6 +235,9 @@ export interface NewUpload {
   readonly metadata: Readonly<Record<string, string>>;
   readonly digest: Upload['digest'];
   readonly ifNoneMatch: boolean;
+  readonly isSelfCompleting: boolean;
+  readonly sessionHash: Buffer | undefined;
+  readonly front: Upload['front'];
   readonly idempotency: { readonly key: string; readonly requestHash: string } | undefined;
   readonly lifetimeMs: number;
   /** How long the creation may take before the reaper looks at it. */
@@ -267,6 +272,8 @@ export interface UploadFilter {
 
 /** What a try to claim an upload for completion found. */
 export type CompletionClaim =
+  /** Bytes of a slot are durable, but not yet a part. */
+  | { readonly kind: 'uncomposed'; readonly upload: Upload }
   | { readonly kind: 'claimed'; readonly upload: Upload; readonly doubtful: boolean }
   /** Bytes are missing, or the size differs from what the caller expects. */
   | { readonly kind: 'incomplete'; readonly upload: Upload }
@@ -279,7 +286,7 @@ export type CompletionClaim =
  * flow or the store is called. Leases run on the database's clock. A method throws UploadError
  * `records_unavailable` when the database cannot be reached; what it did is then unknown, and the row tells.
  */
-export interface UploadRecords {
+export interface UploadRecords extends RangeRecords, NameRecords {
   /** Resolves when the database answers. */
   check(): Promise<void>;
 
@@ -462,4 +469,10 @@ export type UploadEvent =
   | { readonly type: 'upload_aborted'; readonly upload: Upload }
   | { readonly type: 'part_stored'; readonly uploadId: string; readonly partNumber: number; readonly sizeBytes: number }
   | { readonly type: 'store_failed'; readonly call: string; readonly uploadId: string; readonly error: StoreError }
+  | {
+      readonly type: 'fragment_stored';
+      readonly uploadId: string;
+      readonly offset: number;
+      readonly sizeBytes: number;
+    }
   | { readonly type: 'part_differs'; readonly uploadId: string; readonly partNumber: number };

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
-import { type DigestAlgorithm, type Digests, isCombinable, type RunningDigest, startDigest } from './digest.ts';
+import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload } from './find.ts';
-import { type LeasedSlot, leaseSlot, renewEveryMs } from './lease-slot.ts';
+import { keepLease } from './keep-lease.ts';
+import { keptDigests } from './kept-digests.ts';
+import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
 import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
@@ -43,7 +45,7 @@ export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
     placeOfPart(upload, part, input, deps.settings),
   );
   const live = deps.attempts.begin(attempt.attemptId, slot.heldUntilMs);
-  const stopRenewing = keepLease(deps, attempt, live);
+  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...attempt, leaseMs }));
   try {
     if (isKnownSame(slot.part, input)) return await acknowledgeAgain(deps, attempt, live, input, slot.part);
     return await storePart(deps, attempt, live, input, slot);
@@ -112,17 +114,6 @@ async function acknowledgeAgain(
   return part;
 }
 
-function keepLease(deps: Deps, attempt: AttemptAddress, live: LiveAttempt): () => void {
-  const { leaseMs } = deps.settings;
-  return deps.clock.every(renewEveryMs(deps), () => {
-    const heldUntilMs = deps.clock.now().getTime() + leaseMs;
-    deps.records.renewAttempt({ ...attempt, leaseMs }).then(
-      (lease) => (lease === 'held' ? live.extend(heldUntilMs) : live.yield()),
-      () => undefined,
-    );
-  });
-}
-
 /** The body's way to the store. The last buffer goes only while the digests are true and the lease holds. */
 async function sendToStore(
   deps: Deps,
@@ -187,9 +178,8 @@ async function explain(deps: Deps, { principal, uploadId }: PutPartInput, error:
 
 function digestsToCompute(upload: OpenUpload, stated: Digests, md5IsForwarded: boolean): RunningDigest[] {
   const digests = startAll(stated).filter(({ algorithm }) => !(algorithm === 'md5' && md5IsForwarded));
-  const whole = upload.digest?.algorithm;
-  if (whole !== undefined && isCombinable(whole) && !digests.some(({ algorithm }) => algorithm === whole)) {
-    digests.push(startDigest(whole));
+  for (const algorithm of keptDigests(upload)) {
+    if (!digests.some((digest) => digest.algorithm === algorithm)) digests.push(startDigest(algorithm));
   }
   return digests;
 }

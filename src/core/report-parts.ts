@@ -1,3 +1,4 @@
+import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
@@ -30,7 +31,7 @@ export async function reportParts(
   deps: Deps,
   input: { readonly principal: Principal; readonly uploadId: string; readonly parts: readonly ReportedPart[] },
 ): Promise<Upload> {
-  const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
+  const upload = await decideLayout(deps, requireOpen(await findUpload(deps, input.principal, input.uploadId)));
   const named = new Set(input.parts.map(({ partNumber }) => partNumber));
   if (named.size < input.parts.length) {
     throw new UploadError('invalid_request', 'A part is reported twice.', { details: { field: 'parts' } });
@@ -117,7 +118,7 @@ function placeOf(
   stored: StoredPart,
   reported: readonly ReportedPart[],
 ): { offset: number | undefined; endsUploadAt?: number } | undefined {
-  if (upload.layout.kind === 'free') return { offset: undefined };
+  if (upload.layout.kind !== 'planned') return { offset: undefined };
   const slot = rangeOf(upload.layout, stored.partNumber, upload.sizeBytes);
   if (slot === undefined) return undefined;
   if (slot.sizeBytes === stored.sizeBytes) return { offset: slot.offset };

@@ -1,3 +1,4 @@
+import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
@@ -34,7 +35,7 @@ export async function signParts(
     readonly md5s?: ReadonlyMap<number, string>;
   },
 ): Promise<readonly SignedPart[]> {
-  const upload = requireOpen(await findUpload(deps, input.principal, input.uploadId));
+  const upload = await decideLayout(deps, requireOpen(await findUpload(deps, input.principal, input.uploadId)));
   if (!deps.store.capabilities.presigns) {
     throw new UploadError('unsupported', 'This store takes no parts directly. Send them to the gateway.');
   }
@@ -78,7 +79,7 @@ function slotToSign(
       details: { limit: maxParts },
     });
   }
-  if (upload.layout.kind === 'free') return { partNumber, offset: undefined, sizeBytes: undefined };
+  if (upload.layout.kind !== 'planned') return { partNumber, offset: undefined, sizeBytes: undefined };
   const slot = rangeOf(upload.layout, partNumber, upload.sizeBytes);
   if (slot !== undefined) return slot;
   throw new UploadError('limit_exceeded', `The upload ends before part ${partNumber}.`, {

@@ -1,4 +1,4 @@
-import type { DigestAlgorithm } from './digest.ts';
+import type { DigestAlgorithm, Digests } from './digest.ts';
 import type { Layout } from './layout.ts';
 
 /**
@@ -47,11 +47,37 @@ export interface Upload {
   readonly ifNoneMatch: boolean;
   /** Signed URLs were given out: parts may have changed at the store without our knowing. */
   readonly signed: boolean;
+  /** Completes by itself once every byte is durable: its front has no call for that. */
+  readonly isSelfCompleting: boolean;
+  /** Bytes came that differ from those stored: it completes no longer by itself. */
+  readonly isConflicted: boolean;
+  /** The size of the fragments that a client on a line that breaks often gets through, while that is known. */
+  readonly carefulFragmentBytes: number | undefined;
+  /** What its front must give back as it was sent. */
+  readonly front: Readonly<Record<string, unknown>>;
+  /** The MD5 of bytes 0 to `endsAt`, carried along as a saved hash state (base64). */
+  readonly digestChain: { readonly endsAt: number; readonly state: string } | undefined;
+  readonly lastWriteAt: Date | undefined;
   readonly etag: string | undefined;
   readonly createdAt: Date;
   readonly updatedAt: Date;
   readonly expiresAt: Date;
   readonly completedAt: Date | undefined;
+}
+
+/** Durable bytes that came together, and the digests by which a repeat of them is compared. */
+export interface Run {
+  readonly offset: number;
+  readonly sizeBytes: number;
+  readonly digests: Digests;
+}
+
+/** Durable bytes smaller than a part, an object of their own until a part is made of them. */
+export interface Fragment extends Run {
+  readonly id: string;
+  readonly partNumber: number;
+  /** Its key at the store, in the upload's bucket. */
+  readonly stagingKey: string;
 }
 
 /** One durable part of an upload's multipart upload. */
@@ -63,7 +89,7 @@ export interface Part {
   /** As the store quoted it. */
   readonly etag: string;
   /** Digests of the part's content that are known, base64 by algorithm. */
-  readonly digests: Readonly<Partial<Record<DigestAlgorithm, string>>>;
+  readonly digests: Digests;
   /** An attempt of unknown fate may have replaced it at the store. */
   readonly isDoubtful?: true;
 }

@@ -99,7 +99,7 @@ function insertLease(db: Db) {
           attemptId: sql<string>`${value('attemptId')}::text`.as('attempt_id'),
           attemptUntil: fromNow(value('leaseMs')).as('attempt_until'),
           attemptYields: sql<boolean>`false`.as('attempt_yields'),
-          attemptEpoch: sql<number>`0`.as('attempt_epoch'),
+          runs: sql<null>`null::jsonb`.as('runs'),
           doubtful: sql<boolean>`false`.as('doubtful'),
         })
         .from(uploads)

@@ -4,7 +4,7 @@ import { and, eq, inArray, isNotNull, sql } from './drizzle.ts';
 import { isUniqueViolation } from './errors.ts';
 import { forgetParts, lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';
-import { parts, uploads } from './schema.ts';
+import { fragments, parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
 import { yieldChannel } from './yield-news.ts';
 
@@ -162,8 +162,10 @@ async function claimCompletion(
   if (row === undefined) throw new Error('records: the upload to claim is gone');
   const upload = toUpload(row);
   if (row.state !== 'open') return { kind: 'not_open', upload };
-  const size = await coveredSize(tx, row, input.sizeBytes);
+  const size = coveredSize(row, input.sizeBytes);
   if (size === undefined) return { kind: 'incomplete', upload };
+  if (await hasFragments(tx, input.id)) return { kind: 'uncomposed', upload };
+  if ((await countParts(tx, input.id)) !== row.contiguousParts) return { kind: 'incomplete', upload };
   if (await askLiveAttempts(tx, input.id)) return { kind: 'busy', upload };
   await endAttempts(tx, input.id);
   const doubtful = row.signed || (await hasDoubtfulPart(tx, input.id));
@@ -187,15 +189,29 @@ async function claimCompletion(
 }
 
 /** The size of the whole if every byte of it is durable. */
-async function coveredSize(tx: Db, row: UploadRow, expected: number | undefined): Promise<number | undefined> {
-  const size = row.size ?? expected ?? (row.contiguousParts > 0 ? row.receivedBytes : undefined);
+function coveredSize(row: UploadRow, expected: number | undefined): number | undefined {
+  const size =
+    row.size ?? expected ?? (row.receivedBytes > 0 || row.contiguousParts > 0 ? row.receivedBytes : undefined);
   if (size === undefined || (expected !== undefined && expected !== size)) return undefined;
   if (row.offset !== size || row.receivedBytes !== size) return undefined;
+  return size;
+}
+
+async function countParts(tx: Db, uploadId: string): Promise<number> {
   const [{ count } = { count: 0 }] = await tx
     .select({ count: sql<number>`count(*)::integer` })
     .from(parts)
-    .where(and(eq(parts.uploadId, row.id), isNotNull(parts.etag)));
-  return count === row.contiguousParts ? size : undefined;
+    .where(and(eq(parts.uploadId, uploadId), isNotNull(parts.etag)));
+  return count;
+}
+
+async function hasFragments(tx: Db, uploadId: string): Promise<boolean> {
+  const [fragment] = await tx
+    .select({ id: fragments.id })
+    .from(fragments)
+    .where(and(eq(fragments.uploadId, uploadId), eq(fragments.state, 'durable')))
+    .limit(1);
+  return fragment !== undefined;
 }
 
 /** Asks every live attempt to yield; whether there is one. */

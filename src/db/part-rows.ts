@@ -33,11 +33,12 @@ export function partRows(
 
     commitPart: ({ uploadId, attemptId, part, fixesSize }) =>
       connection.run(async (db) => {
-        const { rows } = await db.execute<{ outcome: Outcome; contiguous_offset: string | null }>(sql`
-          select * from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null},
-            ${part.sizeBytes}, ${part.etag}, ${JSON.stringify(part.digests)}, ${fixesSize})`);
-        const { outcome, contiguous_offset } = rows[0] ?? { outcome: 'not_open', contiguous_offset: null };
-        return outcome === 'committed' ? { kind: outcome, offset: Number(contiguous_offset) } : { kind: outcome };
+        const { rows } = await db.execute<{ outcome: Outcome; offset: string | null }>(sql`
+          select outcome, (upload)."offset"
+            from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null},
+              ${part.sizeBytes}, ${part.etag}, ${JSON.stringify(part.digests)}, ${fixesSize}, null, null, null, null)`);
+        const { outcome, offset } = rows[0] ?? { outcome: 'not_open', offset: null };
+        return outcome === 'committed' ? { kind: outcome, offset: Number(offset) } : { kind: outcome };
       }),
 
     adoptParts: async ({ uploadId, parts: adopted, fixesSizeBytes }) => {
@@ -105,7 +106,7 @@ async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]):
       left join parts p on p.upload_id = ${uploadId} and p.part_number = x.part_number
       where p.etag is not distinct from x.replaces and p.etag is distinct from x.etag
     on conflict (upload_id, part_number) do update
-      set "offset" = excluded."offset", size = excluded.size, etag = excluded.etag, digests = excluded.digests,
+      set "offset" = excluded."offset", size = excluded.size, etag = excluded.etag, digests = excluded.digests, runs = null,
           stored_at = now(), doubtful = parts.doubtful or parts.attempt_id is not null,
           attempt_id = null, attempt_until = null, attempt_yields = false`);
 }
@@ -114,7 +115,7 @@ async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]):
 export async function forgetParts(tx: Db, upload: UploadRow, partNumbers: readonly number[]): Promise<void> {
   await tx
     .update(parts)
-    .set({ etag: null, size: null, digests: {}, storedAt: null })
+    .set({ etag: null, size: null, digests: {}, runs: null, storedAt: null })
     .where(and(eq(parts.uploadId, upload.id), inArray(parts.partNumber, [...partNumbers])));
   await recount(tx, upload, upload.size);
 }
@@ -132,12 +133,17 @@ class BeyondSize extends Error {}
 async function recount(tx: Db, { id, layout }: UploadRow, sizeBytes: number | null): Promise<Upload> {
   const { rows } = await tx.execute<{ contiguous: number; offset: string; received: string; reach: string }>(sql`
     with d as (select part_number, "offset", size, row_number() over (order by part_number) as rank
-                 from parts where upload_id = ${id} and etag is not null)
-    select (count(*) filter (where part_number = rank))::integer as contiguous,
-           coalesce(sum(size) filter (where part_number = rank), 0) as offset,
-           coalesce(sum(size), 0) as received,
-           coalesce(max("offset" + size), 0) as reach
-      from d`);
+                 from parts where upload_id = ${id} and etag is not null),
+         f as (select "offset", size from fragments where upload_id = ${id} and state = 'durable'),
+         counted as (select (count(*) filter (where part_number = rank))::integer as contiguous,
+                            coalesce(sum(size) filter (where part_number = rank), 0) as offset,
+                            coalesce(sum(size), 0) + (select coalesce(sum(size), 0) from f) as received,
+                            greatest(max("offset" + size), (select max("offset" + size) from f), 0) as reach
+                       from d)
+    select contiguous, received, reach,
+           case when ${layout === 'planned'} then partway_advance(${id}, "offset"::bigint, "offset"::bigint, "offset"::bigint)
+                else "offset" end as offset
+      from counted`);
   const counted = rows[0] ?? { contiguous: 0, offset: '0', received: '0', reach: '0' };
   const receivedBytes = Number(counted.received);
   const reach = layout === 'planned' ? Number(counted.reach) : receivedBytes;

@@ -47,6 +47,7 @@ export function reaperRows(connection: Connection): Pick<UploadRecords, 'claimDu
         const deleted = await db.execute(sql`
           delete from uploads where id in (
             select id from uploads where state in ('completed', 'aborted', 'deleted') and expires_at <= now()
+              and not exists (select from fragments where upload_id = uploads.id)
             limit ${limit} for update skip locked)`);
         return deleted.rowCount ?? 0;
       }),

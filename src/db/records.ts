@@ -2,7 +2,9 @@ import type { UploadRecords } from '../core/ports.ts';
 import { attemptRows } from './attempt-rows.ts';
 import { claimRows } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
+import { nameRows } from './name-rows.ts';
 import { partRows } from './part-rows.ts';
+import { rangeRows } from './range-rows.ts';
 import { reaperRows } from './reaper-rows.ts';
 import { uploadRows } from './upload-rows.ts';
 import type { YieldNews } from './yield-news.ts';
@@ -17,5 +19,7 @@ export function createRecords(connection: Connection, news: Pick<YieldNews, 'onY
     ...partRows(connection),
     ...claimRows(connection),
     ...reaperRows(connection),
+    ...rangeRows(connection),
+    ...nameRows(connection),
   };
 }

@@ -29,6 +29,12 @@ export function toUpload(row: UploadRow): Upload {
       digestOf(row.digestAlgorithm, row.digestValue) ?? digestOf(row.claimedDigestAlgorithm, row.claimedDigestValue),
     ifNoneMatch: row.ifNoneMatch,
     signed: row.signed,
+    isSelfCompleting: row.selfCompleting,
+    isConflicted: row.conflicted,
+    carefulFragmentBytes: isCareful(row) ? (row.carefulFragmentSize ?? undefined) : undefined,
+    front: row.front,
+    digestChain: row.digestState === null ? undefined : { endsAt: row.digestOffset, state: row.digestState },
+    lastWriteAt: row.lastWriteAt ?? undefined,
     etag: row.etag ?? undefined,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
@@ -37,11 +43,17 @@ export function toUpload(row: UploadRow): Upload {
   };
 }
 
+/** By this process's clock: a hint is at stake, not a lease. */
+function isCareful({ carefulUntil }: UploadRow): boolean {
+  return carefulUntil !== null && carefulUntil.getTime() > Date.now();
+}
+
 function digestOf(algorithm: DigestAlgorithm | null, value: string | null): Upload['digest'] {
   return algorithm === null || value === null ? undefined : { algorithm, value };
 }
 
 function toLayout(row: UploadRow): Layout {
+  if (row.layout === null) return { kind: 'undecided' };
   if (row.layout !== 'planned' || row.partSize === null) return { kind: 'free' };
   return {
     kind: 'planned',
@@ -54,6 +66,7 @@ function toLayout(row: UploadRow): Layout {
 export function layoutColumns(
   layout: Layout,
 ): Pick<typeof uploads.$inferInsert, 'layout' | 'partSize' | 'growEvery' | 'maxPartSize'> {
+  if (layout.kind === 'undecided') return {};
   if (layout.kind === 'free') return { layout: 'free' };
   return {
     layout: 'planned',

@@ -76,8 +76,9 @@ export const uploads = pgTable(
     signed: boolean().notNull().default(false),
     /** Completes by itself once every byte is durable. */
     selfCompleting: boolean('self_completing').notNull().default(false),
-    /** Raised to fence an older append writer. */
-    epoch: integer().notNull().default(0),
+    /** Bytes came that differ from those stored. */
+    conflicted: boolean().notNull().default(false),
+    /** The one request that may append. Another's commits are refused, however late it wakes. */
     writerId: text('writer_id'),
     writerUntil: instant('writer_until'),
     /** Until then this upload's client is on a line that breaks often: small fragments. */
@@ -87,8 +88,8 @@ export const uploads = pgTable(
     sessionHash: binary('session_hash'),
     /** What a front must give back as it was sent. */
     front: jsonb().$type<Record<string, unknown>>().notNull().default({}),
-    /** Saved states of the digests of bytes 0 to `digestOffset`. */
-    digestState: jsonb('digest_state').$type<Record<string, string>>(),
+    /** Saved state of the MD5 of bytes 0 to `digestOffset`. */
+    digestState: text('digest_state'),
     digestOffset: bytes('digest_offset').notNull().default(0),
     idempotencyKey: text('idempotency_key'),
     idempotencyHash: text('idempotency_hash'),
@@ -103,6 +104,8 @@ export const uploads = pgTable(
     createdAt: instant('created_at').notNull().defaultNow(),
     updatedAt: instant('updated_at').notNull().defaultNow(),
     lastWriteAt: instant('last_write_at'),
+    /** From then on the reaper composes covered slots, and completes what completes by itself. */
+    workDue: instant('work_due'),
     completedAt: instant('completed_at'),
     /** Open: the end of its lifetime. Ended: when the row may go. */
     expiresAt: instant('expires_at').notNull(),
@@ -114,10 +117,14 @@ export const uploads = pgTable(
     index('uploads_by_name').on(table.bucket, table.storeKey, table.createdAt),
     index('uploads_newest').on(table.tenant, table.createdAt, table.id),
     index('uploads_expiring').on(table.expiresAt),
+    index('uploads_work').on(table.workDue).where(sql`${table.workDue} is not null`),
     index('uploads_claims').on(table.claimUntil).where(sql`${table.claimUntil} is not null`),
     check('uploads_offset_in_size', sql`${table.size} is null or ${table.offset} <= ${table.size}`),
   ],
 );
+
+/** Offset, size, digests. */
+export type RunRow = readonly [offset: number, sizeBytes: number, digests: Digests];
 
 /** One row for each slot. Its lease and its durable part are apart: a new attempt leaves a good part as it is. */
 export const parts = pgTable(
@@ -137,11 +144,15 @@ export const parts = pgTable(
     attemptUntil: instant('attempt_until'),
     /** Somebody asks the attempt to give the slot up. */
     attemptYields: boolean('attempt_yields').notNull().default(false),
-    attemptEpoch: integer('attempt_epoch').notNull().default(0),
+    /** Where it was made of several runs: theirs, by which a repeat of one is compared. */
+    runs: jsonb().$type<readonly RunRow[]>(),
     /** An attempt's fate at the store is unknown. */
     doubtful: boolean().notNull().default(false),
   },
-  (table) => [primaryKey({ columns: [table.uploadId, table.partNumber] })],
+  (table) => [
+    primaryKey({ columns: [table.uploadId, table.partNumber] }),
+    index('parts_by_offset').on(table.uploadId, table.offset).where(sql`${table.etag} is not null`),
+  ],
 );
 
 /** Durable bytes smaller than a part, staged as an object of their own until a part is made of them. */
@@ -158,13 +169,14 @@ export const fragments = pgTable(
     state: text().$type<'pending' | 'durable' | 'retired'>().notNull(),
     stagingKey: text('staging_key').notNull(),
     digests: jsonb().$type<Digests>().notNull().default({}),
-    writerId: text('writer_id').notNull(),
-    epoch: integer().notNull().default(0),
+    attemptId: text('attempt_id').notNull(),
+    /** Pending: the lease of the range. Retired: when its object may be deleted. */
     leaseUntil: instant('lease_until'),
     createdAt: instant('created_at').notNull().defaultNow(),
   },
   (table) => [
     index('fragments_of_slot').on(table.uploadId, table.partNumber, table.offset),
+    index('fragments_by_offset').on(table.uploadId, table.offset).where(sql`${table.state} = 'durable'`),
     index('fragments_to_sweep').on(table.leaseUntil).where(sql`${table.state} <> 'durable'`),
   ],
 );

@@ -18,6 +18,9 @@ function write(log: Logger, event: UploadEvent): void {
     case 'part_stored':
       log.debug({ uploadId: event.uploadId, partNumber: event.partNumber, sizeBytes: event.sizeBytes }, event.type);
       return;
+    case 'fragment_stored':
+      log.debug({ uploadId: event.uploadId, offset: event.offset, sizeBytes: event.sizeBytes }, event.type);
+      return;
     case 'part_differs':
       log.warn({ uploadId: event.uploadId, partNumber: event.partNumber }, event.type);
       return;

@@ -3,7 +3,10 @@ import { claimOf } from '../core/claim.ts';
 import type { Deps } from '../core/deps.ts';
 import { UploadError } from '../core/errors.ts';
 import { finishCompletion } from '../core/finish-completion.ts';
+import { finishCovered } from '../core/finish-covered.ts';
+import { StoreError } from '../core/ports.ts';
 import { newId } from '../core/random.ts';
+import { toUploadError } from '../core/store-faults.ts';
 import type { Upload } from '../core/upload.ts';
 
 /*
@@ -14,7 +17,9 @@ import type { Upload } from '../core/upload.ts';
  *   completing, lease over    the object is looked for; else the store's list is compared and Complete called.
  *   aborting, lease over      aborted until the store does not know it.
  *   open, past its time       aborted as expired.
- *   ended, retention over     the row goes.
+ *   open, covered             covered slots are composed, and what completes by itself is completed.
+ *   fragment, lease over      the row is retired, then its object deleted, then the row.
+ *   ended, retention over     the row goes, once its fragments are gone.
  *
  * Rows are taken with FOR UPDATE SKIP LOCKED and a lease, so any number of replicas may run this loop. Work that
  * fails is taken up again in a later round.
@@ -25,6 +30,7 @@ const mostRounds = 5;
 const batch = 20;
 /** Their parts go with them, up to 10,000 each, in one statement. */
 const outdatedBatch = 20;
+const fragmentBatch = 500;
 /** How long a reaper that dies keeps others from its work. */
 const leaseMs = 30_000;
 
@@ -83,8 +89,32 @@ export class Reaper {
       // Work that fails is due again at once: a store that is down must not turn this into a busy loop.
       if (due.length < batch || !finished.includes(true) || this.#stopping.signal.aborted) break;
     }
+    await this.#sweepFragments();
+    await this.#finishCovered();
     while ((await records.deleteOutdated(outdatedBatch)) === outdatedBatch) {
       if (this.#stopping.signal.aborted) break;
+    }
+  }
+
+  async #sweepFragments(): Promise<void> {
+    const { records, store } = this.#deps;
+    for (;;) {
+      const retired = await records.claimRetired({ leaseMs, limit: fragmentBatch });
+      for (const [bucket, fragments] of Map.groupBy(retired, ({ bucket }) => bucket)) {
+        await store.deleteObjects({ bucket, keys: fragments.map(({ stagingKey }) => stagingKey) });
+        await records.forgetFragments(fragments.map(({ id }) => id));
+      }
+      if (retired.length < fragmentBatch || this.#stopping.signal.aborted) return;
+    }
+  }
+
+  async #finishCovered(): Promise<void> {
+    for (const upload of await this.#deps.records.claimWork({ leaseMs, limit: batch })) {
+      try {
+        await finishCovered(this.#deps, upload);
+      } catch (error) {
+        this.#report(error, upload);
+      }
     }
   }
 
@@ -104,7 +134,8 @@ export class Reaper {
   }
 
   #report(error: unknown, upload?: Upload): void {
-    if (error instanceof UploadError) this.#log.onFault(error, upload);
+    if (error instanceof StoreError) this.#log.onFault(toUploadError(error) as UploadError, upload);
+    else if (error instanceof UploadError) this.#log.onFault(error, upload);
     else this.#log.onBug(error, upload);
   }
 }

@@ -3,11 +3,14 @@ import { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import pg from 'pg';
 import { completeUpload } from '../../src/core/complete.ts';
+import { Compositions } from '../../src/core/compositions.ts';
 import { type CreateInput, createUpload } from '../../src/core/create.ts';
 import type { CoreSettings, Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { UploadError, type UploadErrorCode } from '../../src/core/errors.ts';
+import { HeldFragments } from '../../src/core/held-fragments.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
+import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import type { ObjectStore, UploadEvent, UploadRecords } from '../../src/core/ports.ts';
 import { type Principal, scopes } from '../../src/core/principal.ts';
 import { putPart } from '../../src/core/put-part.ts';
@@ -26,6 +29,11 @@ export const principal: Principal = {
   bucket: undefined,
   keyPrefix: '',
 };
+
+function memoryOf(budgetBytes: number): Pick<Deps, 'memory' | 'held' | 'compositions'> {
+  const memory = new MemoryBudget(budgetBytes);
+  return { memory, held: new HeldFragments(memory), compositions: new Compositions() };
+}
 
 /** The core over a real Postgres and a real store, with time in the test's hands. */
 export class CoreUnderTest implements AsyncDisposable {
@@ -58,6 +66,7 @@ export class CoreUnderTest implements AsyncDisposable {
       settings: settingsFor(parts.bucket),
       halted: new AbortController().signal,
       attempts: new LiveAttempts(this.clock),
+      ...memoryOf(256 * 1024 * 1024),
     };
   }
 
@@ -77,9 +86,9 @@ export class CoreUnderTest implements AsyncDisposable {
   }
 
   /** The same core in another process: its own clock and attempts, the same records and store. */
-  elsewhere(): Deps {
+  elsewhere(budgetBytes = 256 * 1024 * 1024): Deps {
     const clock = new FakeClock();
-    return { ...this.deps, clock, attempts: new LiveAttempts(clock) };
+    return { ...this.deps, clock, attempts: new LiveAttempts(clock), ...memoryOf(budgetBytes) };
   }
 
   /** The smallest size of a part that is not the last. */

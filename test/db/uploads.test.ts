@@ -34,7 +34,7 @@ describe('insert and open', () => {
       digest: { algorithm: 'crc32', value: 'AAAAAA==' },
       ifNoneMatch: true,
     });
-    const { idempotency: _, lifetimeMs, leaseMs: __, ...facts } = asked;
+    const { idempotency: _, lifetimeMs, leaseMs: __, sessionHash: ___, ...facts } = asked;
     const inserted = await records.insert(asked);
     expect(inserted).toMatchObject({
       kind: 'inserted',

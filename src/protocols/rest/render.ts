@@ -17,7 +17,7 @@ export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 
     ...present('size', sizeBytes),
     offset: upload.offset,
     receivedBytes: upload.receivedBytes,
-    layout: layout.kind,
+    layout: layout.kind === 'undecided' ? 'planned' : layout.kind,
     ...(layout.kind === 'planned' ? { partSize: layout.partSizeBytes } : {}),
     ...(layout.kind === 'planned' && sizeBytes !== undefined ? { partCount: partCountOf(layout, sizeBytes) } : {}),
     ...present('contentType', upload.contentType),

@@ -1,0 +1,119 @@
+import type { Readable } from 'node:stream';
+import type { Deps } from './deps.ts';
+import { ClientGoneError, UploadError } from './errors.ts';
+
+/** What waits here unread at most; more stays in the socket. */
+const queuedBytes = 256 * 1024;
+
+/** A request's body, to be taken in pieces by whoever stores them. It flows only while somebody takes. */
+export class BodyReader {
+  readonly #body: Readable;
+  readonly #queue: Buffer[] = [];
+  readonly #stopWatching: () => void;
+  #queued = 0;
+  #hasEnded = false;
+  #failure: unknown;
+  #wake: (() => void) | undefined;
+  #seenBytes = 0;
+
+  constructor(deps: Pick<Deps, 'clock' | 'settings'>, body: Readable) {
+    this.#body = body;
+    this.#stopWatching = this.#watchForStall(deps);
+    body.on('data', this.#onData);
+    body.on('end', this.#onEnd);
+    body.on('error', this.#onError);
+    body.on('close', this.#onClose);
+    if (body.readableEnded) this.#onEnd();
+    else if (body.destroyed) this.#onClose();
+  }
+
+  /** The next bytes, `max` at most; `undefined` at the body's end. @throws ClientGoneError, UploadError, the reason of `fail` */
+  async take(max: number): Promise<Buffer | undefined> {
+    for (;;) {
+      const chunk = this.#queue[0];
+      if (chunk !== undefined) return this.#cut(chunk, max);
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#hasEnded) return undefined;
+      this.#body.resume();
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Whether the body has been taken to its end. Waits for the end where it may follow at once. */
+  async isAtEnd(): Promise<boolean> {
+    const next = await this.take(Number.POSITIVE_INFINITY);
+    if (next === undefined) return true;
+    this.#queue.unshift(next);
+    this.#queued += next.length;
+    return false;
+  }
+
+  /** Whoever takes gets this reason, once what came before is taken. */
+  fail(reason: unknown): void {
+    this.#failure ??= reason;
+    this.#tell();
+  }
+
+  end(): void {
+    this.#stopWatching();
+    this.#body.off('data', this.#onData);
+    this.#body.off('end', this.#onEnd);
+    this.#body.off('close', this.#onClose);
+    this.#body.pause();
+    this.#queue.length = 0;
+  }
+
+  #cut(chunk: Buffer, max: number): Buffer {
+    if (chunk.length <= max) {
+      this.#queue.shift();
+      this.#queued -= chunk.length;
+      return chunk;
+    }
+    this.#queue[0] = chunk.subarray(max);
+    this.#queued -= max;
+    return chunk.subarray(0, max);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (chunk.length === 0) return;
+    this.#queue.push(chunk);
+    this.#queued += chunk.length;
+    this.#seenBytes += chunk.length;
+    if (this.#queued >= queuedBytes) this.#body.pause();
+    this.#tell();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#hasEnded = true;
+    this.#tell();
+  };
+
+  readonly #onError = (cause: unknown): void => this.fail(new ClientGoneError('the body broke off', { cause }));
+
+  readonly #onClose = (): void => {
+    if (!this.#hasEnded) this.fail(new ClientGoneError('the client closed its connection in the body'));
+  };
+
+  #tell(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** A client that sends nothing while somebody waits for it is given up; what came is kept. */
+  #watchForStall({ clock, settings: { bodyIdleMs } }: Pick<Deps, 'clock' | 'settings'>): () => void {
+    const steps = 4;
+    let seen = -1;
+    let quietSteps = 0;
+    return clock.every(bodyIdleMs / steps, () => {
+      quietSteps = this.#wake !== undefined && this.#seenBytes === seen ? quietSteps + 1 : 0;
+      seen = this.#seenBytes;
+      if (quietSteps < steps) return;
+      this.fail(
+        new UploadError('body_timeout', `No byte came for ${bodyIdleMs / 1000} seconds. Go on from the offset.`),
+      );
+    });
+  }
+}

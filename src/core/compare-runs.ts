@@ -1,0 +1,53 @@
+import { type DigestAlgorithm, isCombinable, startDigest } from './digest.ts';
+import { UploadError } from './errors.ts';
+import type { Run } from './upload.ts';
+
+/**
+ * Holds bytes against what is stored at their place, by the digests of the runs.
+ * @param at the offset of the first of the bytes
+ * @throws UploadError `state_conflict` where they differ, or where a run reaches beyond them and can't be compared
+ */
+export async function requireSameBytes(
+  runs: readonly Run[],
+  at: number,
+  chunks: readonly Buffer[],
+  sizeBytes: number,
+): Promise<void> {
+  const end = at + sizeBytes;
+  for (const run of runs) {
+    const runEnd = run.offset + run.sizeBytes;
+    if (runEnd <= at || run.offset >= end) continue;
+    if (run.offset < at || runEnd > end) throw unverifiableError(run);
+    const algorithm = Object.keys(run.digests).find((name) => isCombinable(name as DigestAlgorithm));
+    if (algorithm === undefined) throw unverifiableError(run);
+    const digest = startDigest(algorithm as DigestAlgorithm);
+    for (const chunk of slice(chunks, run.offset - at, runEnd - at)) digest.update(chunk);
+    if ((await digest.finish()) !== run.digests[algorithm as DigestAlgorithm]) throw differsError(run);
+  }
+}
+
+function* slice(chunks: readonly Buffer[], from: number, to: number): Generator<Buffer> {
+  let at = 0;
+  for (const chunk of chunks) {
+    const start = Math.max(from - at, 0);
+    const end = Math.min(to - at, chunk.length);
+    if (start < end) yield chunk.subarray(start, end);
+    at += chunk.length;
+  }
+}
+
+export function differsError(run: { readonly offset: number; readonly sizeBytes: number }): UploadError {
+  const last = run.offset + run.sizeBytes - 1;
+  return new UploadError('state_conflict', `Other bytes are stored from ${run.offset} to ${last}.`, {
+    details: { conflict: 'differs', first: run.offset, last },
+  });
+}
+
+function unverifiableError(run: Run): UploadError {
+  const last = run.offset + run.sizeBytes - 1;
+  return new UploadError(
+    'state_conflict',
+    `Bytes ${run.offset} to ${last} are stored as one piece: a repeat of a part of them can't be compared.`,
+    { details: { conflict: 'unverifiable', first: run.offset, last } },
+  );
+}

@@ -1,0 +1,189 @@
+import type { PlannedUpload } from './decide-layout.ts';
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { notFoundError, notOpen, requireSeen } from './find.ts';
+import { renewEveryMs } from './keep-lease.ts';
+import { rangeOf, type Slot, slotOf } from './layout.ts';
+import { DisplacedError } from './live-attempts.ts';
+import type { Principal } from './principal.ts';
+import { newId } from './random.ts';
+import type { RangeRefusal, WantedRange } from './range-records.ts';
+import type { RunningMd5 } from './running-md5.ts';
+import { isWhole } from './settle.ts';
+import type { Upload } from './upload.ts';
+
+/** An append writer that was asked to stop may still commit for so long. */
+const displaceAfterMs = 2_000;
+const firstPollMs = 50;
+const slowestPollMs = 250;
+
+/** One request that writes a range: what its pieces have in common. */
+export class RangeWrite {
+  readonly deps: Deps;
+  readonly principal: Principal;
+  readonly isAppend: boolean;
+  readonly completes: boolean;
+  /** The one writer of an append upload. */
+  readonly writerId: string | undefined;
+  readonly chain: RunningMd5 | undefined;
+  totalBytes: number | undefined;
+  /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
+  isLeaving = false;
+  /** As the records told it last. */
+  upload: PlannedUpload;
+
+  constructor(
+    deps: Deps,
+    input: {
+      readonly principal: Principal;
+      readonly upload: PlannedUpload;
+      readonly isAppend: boolean;
+      readonly completes: boolean;
+      readonly writerId: string | undefined;
+      readonly totalBytes: number | undefined;
+      readonly chain: RunningMd5 | undefined;
+    },
+  ) {
+    this.deps = deps;
+    this.principal = input.principal;
+    this.upload = input.upload;
+    this.isAppend = input.isAppend;
+    this.completes = input.completes;
+    this.writerId = input.writerId;
+    this.totalBytes = input.totalBytes;
+    this.chain = input.chain;
+  }
+
+  /** The slot of an offset, cut at the upload's size where that is known. */
+  slotAt(offset: number): Slot {
+    const { layout, sizeBytes } = this.upload;
+    const size = sizeBytes ?? this.totalBytes;
+    const slot = rangeOf(layout, slotOf(layout, offset), size);
+    if (slot === undefined || slot.partNumber > this.deps.store.limits.maxParts) throw sizeError(this.upload, offset);
+    return slot;
+  }
+
+  seen(upload: Upload): PlannedUpload {
+    if (upload.layout.kind !== 'planned') throw new Error(`upload ${upload.id} lost its layout`);
+    this.upload = { ...upload, layout: upload.layout };
+    return this.upload;
+  }
+
+  /** The upload is whole, and whoever finds that completes it. */
+  get isToComplete(): boolean {
+    return isWhole(this.upload) && (this.completes || this.upload.isSelfCompleting) && !this.upload.isConflicted;
+  }
+
+  /**
+   * Leases what `begin` asks for. Who is in the way is asked to give way, and waited for.
+   * @throws UploadError
+   */
+  async lease<T extends { readonly kind: 'begun' | 'not_whole'; readonly upload: Upload }>(
+    slot: Slot,
+    range: { readonly from: number; readonly to: number },
+    begin: (wanted: WantedRange) => Promise<T | RangeRefusal>,
+  ): Promise<T & { readonly attemptId: string }> {
+    const { deps, upload, principal } = this;
+    const { clock, settings } = deps;
+    const startedMs = clock.now().getTime();
+    let asked: string | undefined;
+    let pollMs = firstPollMs;
+    for (;;) {
+      const attemptId = newId();
+      const begun = await begin({
+        uploadId: upload.id,
+        tenant: principal.tenant,
+        slot,
+        basePartSizeBytes: upload.layout.partSizeBytes,
+        ...range,
+        attemptId,
+        leaseMs: settings.leaseMs,
+        totalBytes: this.totalBytes,
+        writerId: this.writerId,
+      });
+      if (!isRefusal(begun)) {
+        requireSeen(principal, begun.upload);
+        this.seen(begun.upload);
+        return { ...begun, attemptId };
+      }
+      if (begun.kind !== 'occupied') throw refusal(begun, range);
+      if (this.isLeaving) throw busyError(begun.retryAfterMs);
+      const waitedMs = clock.now().getTime() - startedMs;
+      const { holder } = begun;
+      if (holder.isWriter && waitedMs > displaceAfterMs) {
+        await deps.records.displaceWriter({ uploadId: upload.id, writerId: holder.id });
+        continue;
+      }
+      if (waitedMs > renewEveryMs(deps) + 1000) throw busyError(begun.retryAfterMs);
+      if (holder.id !== asked) await this.#askToYield(holder);
+      asked = holder.id;
+      await clock.sleep(pollMs);
+      pollMs = Math.min(pollMs * 2, slowestPollMs);
+    }
+  }
+
+  /** What speaks against a commit. */
+  async refused(kind: 'displaced' | 'size_conflict' | 'not_open'): Promise<Error> {
+    if (kind === 'size_conflict') return sizeError(this.upload, this.upload.offset);
+    const now = await this.deps.records.find(this.upload.tenant, this.upload.id);
+    if (now === undefined) return notFoundError();
+    return now.state === 'open' ? new DisplacedError() : notOpen(now);
+  }
+
+  async #askToYield(holder: { readonly id: string; readonly isWriter: boolean; readonly partNumber: number }) {
+    const here = this.deps.attempts.find(holder.id);
+    if (here !== undefined) here.yield();
+    else if (holder.isWriter) await this.deps.records.askWriterToYield(holder.id);
+    else {
+      await this.deps.records.askToYield({
+        uploadId: this.upload.id,
+        partNumber: holder.partNumber,
+        attemptId: holder.id,
+      });
+    }
+  }
+}
+
+function isRefusal(begun: { readonly kind: string }): begun is RangeRefusal {
+  return begun.kind !== 'begun' && begun.kind !== 'not_whole';
+}
+
+function refusal(
+  refused: Exclude<RangeRefusal, { kind: 'occupied' }>,
+  range: { readonly from: number; readonly to: number },
+): UploadError {
+  switch (refused.kind) {
+    case 'not_found':
+      return notFoundError();
+    case 'not_open':
+      return notOpen(refused.upload);
+    case 'gap':
+      return gapError(refused.upload, range.from);
+    case 'size_conflict':
+      return sizeError(refused.upload, range.to);
+    case 'other_layout':
+      return new UploadError('busy', 'The upload was laid out anew. Try again.', { retryAfterSeconds: 1 });
+  }
+}
+
+export function gapError({ offset }: Upload, from: number): UploadError {
+  return new UploadError('state_conflict', `The next byte is ${offset}, not ${from}.`, {
+    details: { conflict: 'gap', offset },
+  });
+}
+
+export function sizeError({ sizeBytes, receivedBytes }: Upload, end: number): UploadError {
+  return new UploadError(
+    'state_conflict',
+    sizeBytes === undefined
+      ? `The upload cannot end at ${end}: ${receivedBytes} bytes are stored.`
+      : `The upload has ${sizeBytes} bytes; the range or the total says otherwise.`,
+    { details: { conflict: 'size', ...(sizeBytes === undefined ? {} : { expectedSize: sizeBytes }) } },
+  );
+}
+
+function busyError(retryAfterMs: number): UploadError {
+  return new UploadError('busy', 'An earlier request for these bytes is not over yet. Try again.', {
+    retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
+  });
+}

@@ -1,0 +1,32 @@
+import { composeSlot } from './compose.ts';
+import type { Deps } from './deps.ts';
+import { requireOpen } from './find.ts';
+import { rangeOf } from './layout.ts';
+import { newId } from './random.ts';
+import type { Upload } from './upload.ts';
+
+/** Whether every byte is durable, as part or as fragment. */
+export function isWhole({ sizeBytes, offset, receivedBytes }: Upload): boolean {
+  return sizeBytes !== undefined && offset === sizeBytes && receivedBytes === sizeBytes;
+}
+
+/**
+ * Composes every slot that fragments cover and that nobody composes.
+ * @returns how many
+ * @throws UploadError
+ */
+export async function composeCovered(deps: Deps, upload: Upload): Promise<number> {
+  await deps.compositions.whenIdle(upload.id);
+  const { layout, sizeBytes } = upload;
+  if (layout.kind !== 'planned') return 0;
+  for (let composed = 0; ; composed++) {
+    const slot = await deps.records.claimCovered({
+      upload,
+      attemptId: newId(),
+      leaseMs: deps.settings.leaseMs,
+      slotOf: (partNumber) => rangeOf(layout, partNumber, sizeBytes),
+    });
+    if (slot === undefined) return composed;
+    await composeSlot(deps, requireOpen(upload), slot);
+  }
+}

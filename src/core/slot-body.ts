@@ -1,0 +1,211 @@
+import { Readable } from 'node:stream';
+import type { RunningDigest } from './digest.ts';
+import { freeBuffer } from './free-buffer.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+import { pipeAndTell } from './pipe-and-tell.ts';
+
+/** Bytes that wait for the store, at most. */
+const waitingBytes = 256 * 1024;
+
+/**
+ * A slot's bytes on their way to the store. What has been sent is held as long as the budget allows: so it can be sent
+ * again when the store breaks off, and be kept as a fragment when the client does. The last buffer is withheld until
+ * `beforeLast` resolves: a store takes a part whole or not at all.
+ */
+export class SlotBody {
+  readonly #sizeBytes: number;
+  readonly #budget: MemoryBudget;
+  readonly #digests: readonly RunningDigest[];
+  readonly #beforeLast: () => Promise<void> | void;
+  /** Those that were handed on are dropped once they are no longer held. */
+  #chunks: (Buffer | undefined)[] = [];
+  #receivedBytes = 0;
+  #handedChunks = 0;
+  #handedBytes = 0;
+  #countedBytes = 0;
+  #isHeld = true;
+  #isReleased = false;
+  #failure: Error | undefined;
+  #outlet: Outlet | undefined;
+  #onRoom: (() => void) | undefined;
+  readonly #stopGivingUp: () => void;
+
+  constructor(options: {
+    readonly sizeBytes: number;
+    readonly budget: MemoryBudget;
+    readonly digests: readonly RunningDigest[];
+    readonly beforeLast: () => Promise<void> | void;
+  }) {
+    this.#sizeBytes = options.sizeBytes;
+    this.#budget = options.budget;
+    this.#digests = options.digests;
+    this.#beforeLast = options.beforeLast;
+    this.#stopGivingUp = this.#budget.onPressure('under_way', () => this.#giveUp());
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  /** Every byte since the first is still here. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Why no more bytes will come. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  write(chunk: Buffer): void {
+    this.#receivedBytes += chunk.length;
+    for (const digest of this.#digests) digest.update(chunk);
+    this.#chunks.push(chunk);
+    if (this.#isHeld) this.#count(chunk.length);
+    if (this.#receivedBytes === this.#sizeBytes) void this.#release();
+    else this.#outlet?.more();
+  }
+
+  /** Resolves when the store has taken enough for more to come, or has failed. */
+  async room(): Promise<void> {
+    while (this.#receivedBytes - this.#handedBytes > waitingBytes && this.#failure === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#onRoom = resolve;
+      });
+    }
+  }
+
+  /** No more bytes will come: whoever reads gets this error. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    this.#outlet?.destroy(error);
+    this.#tellRoom();
+  }
+
+  /** The body from its first byte. Only while it `isHeld`. */
+  open(): Readable {
+    this.#outlet?.destroy();
+    this.#handedChunks = 0;
+    this.#handedBytes = 0;
+    this.#outlet = new Outlet(
+      () => this.#hand(),
+      (chunk) => this.#isHeld || freeBuffer(chunk),
+    );
+    if (this.#failure !== undefined) this.#outlet.destroy(this.#failure);
+    return this.#outlet;
+  }
+
+  /** What came, from the first byte, where it `isHeld`; the budget counts it still. */
+  chunks(): readonly Buffer[] {
+    return this.#chunks.filter((chunk) => chunk !== undefined);
+  }
+
+  /** Leaves `chunks` and what the budget counts for them to the caller. */
+  handOver(): number {
+    const counted = this.#countedBytes;
+    this.#countedBytes = 0;
+    this.dispose();
+    return counted;
+  }
+
+  dispose(): void {
+    this.#stopGivingUp();
+    this.#outlet?.destroy();
+    this.#tellRoom();
+    this.#budget.give(this.#countedBytes);
+    this.#countedBytes = 0;
+    this.#chunks = [];
+  }
+
+  /** As `dispose`, for a body that the store has confirmed: nobody reads from its buffers any more. */
+  free(): void {
+    this.chunks().forEach(freeBuffer);
+    this.dispose();
+  }
+
+  #hand(): Buffer | 'wait' | 'end' {
+    const index = this.#handedChunks;
+    const chunk = this.#chunks[index];
+    if (chunk === undefined) return this.#isReleased ? 'end' : 'wait';
+    const isLast = index === this.#chunks.length - 1;
+    if (isLast && !this.#isReleased) return 'wait';
+    this.#handedChunks += 1;
+    this.#handedBytes += chunk.length;
+    if (!this.#isHeld) this.#chunks[index] = undefined;
+    this.#tellRoom();
+    return chunk;
+  }
+
+  #count(bytes: number): void {
+    if (this.#budget.take(bytes)) {
+      this.#countedBytes += bytes;
+      return;
+    }
+    this.#giveUp();
+  }
+
+  #giveUp(): boolean {
+    const isLess = this.#isHeld && this.#countedBytes > 0;
+    this.#isHeld = false;
+    this.#budget.give(this.#countedBytes);
+    this.#countedBytes = 0;
+    this.#chunks.fill(undefined, 0, this.#handedChunks);
+    return isLess;
+  }
+
+  async #release(): Promise<void> {
+    try {
+      await this.#beforeLast();
+      this.#isReleased = true;
+      this.#outlet?.more();
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #tellRoom(): void {
+    const onRoom = this.#onRoom;
+    this.#onRoom = undefined;
+    onRoom?.();
+  }
+}
+
+class Outlet extends Readable {
+  readonly #next: () => Buffer | 'wait' | 'end';
+  readonly #onSent: (chunk: Buffer) => void;
+  #isWanted = false;
+
+  constructor(next: () => Buffer | 'wait' | 'end', onSent: (chunk: Buffer) => void) {
+    super({ highWaterMark: waitingBytes });
+    this.#next = next;
+    this.#onSent = onSent;
+    // A failure is told to whoever reads; without a listener it would end the process.
+    this.on('error', () => {});
+  }
+
+  override _read(): void {
+    this.#isWanted = true;
+    this.more();
+  }
+
+  more(): void {
+    while (this.#isWanted && !this.destroyed) {
+      const next = this.#next();
+      if (next === 'wait') return;
+      if (next === 'end') {
+        this.#isWanted = false;
+        this.push(null);
+        return;
+      }
+      this.#isWanted = this.push(next);
+    }
+  }
+
+  override pipe<T extends NodeJS.WritableStream>(destination: T, options: { readonly end?: boolean } = {}): T {
+    return pipeAndTell(this, destination, { ...options, onSent: this.#onSent });
+  }
+}

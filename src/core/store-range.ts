@@ -1,0 +1,245 @@
+import { Readable } from 'node:stream';
+import { requireSameBytes } from './compare-runs.ts';
+import { composeSlot } from './compose.ts';
+import type { Deps } from './deps.ts';
+import { type Digests, startDigest } from './digest.ts';
+import { type OpenUpload, requireOpen } from './find.ts';
+import { freeBuffer } from './free-buffer.ts';
+import { keepLease } from './keep-lease.ts';
+import { finishDigests, keptRunDigests } from './kept-digests.ts';
+import type { Slot } from './layout.ts';
+import { DisplacedError } from './live-attempts.ts';
+import { loseUpload } from './lose.ts';
+import { StoreError } from './ports.ts';
+import { newId } from './random.ts';
+import type { DigestChainState } from './range-records.ts';
+import type { RangeWrite } from './range-write.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
+
+/** Bytes of one slot that are in memory, and that the budget counts. */
+export interface HeldBytes {
+  readonly at: number;
+  readonly chunks: readonly Buffer[];
+  readonly sizeBytes: number;
+  /** As many of them as the budget counts. */
+  readonly countedBytes: number;
+}
+
+const tries = 3;
+const pauseMs = 300;
+
+/**
+ * Makes bytes in memory durable: those that fill a slot as its part, others as fragments in the slot's gaps. What is
+ * stored at their place already is compared. Takes the bytes over, with what the budget counts for them.
+ * @throws UploadError
+ */
+export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promise<void> {
+  const { deps } = write;
+  let isHeld = false;
+  try {
+    if (bytes.at === slot.offset && bytes.sizeBytes === slot.sizeBytes) {
+      if (await storeWhole(write, slot, bytes)) return;
+    }
+    isHeld = await storeGaps(write, slot, bytes);
+  } finally {
+    if (!isHeld) release(deps, bytes);
+  }
+}
+
+export function release(deps: Deps, { chunks, countedBytes }: HeldBytes): void {
+  deps.memory.give(countedBytes);
+  chunks.forEach(freeBuffer);
+}
+
+/** As the slot's part, straight from memory. `false`: some of it is durable already. */
+async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes }: HeldBytes): Promise<boolean> {
+  const { deps } = write;
+  const { records } = deps;
+  const begun = await write.lease(slot, { from: at, to: at + sizeBytes }, (wanted) => records.beginRangePart(wanted));
+  if (begun.kind === 'not_whole') return false;
+  const upload = requireOpen(begun.upload);
+  const { partNumber } = slot;
+  const address = { uploadId: upload.id, partNumber, attemptId: begun.attemptId };
+  const live = deps.attempts.begin(begun.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const stopRenewing = keepLease(deps, live, (leaseMs) => records.renewAttempt({ ...address, leaseMs }));
+  try {
+    live.seal();
+    const digests = await digestsOf(write, chunks);
+    const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
+      deps.store.uploadPart(
+        { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: Readable.from(chunks), sizeBytes },
+        { signal },
+      ),
+    );
+    const committed = await records.commitRangePart({
+      uploadId: upload.id,
+      attemptId: begun.attemptId,
+      part: { partNumber, offset: slot.offset, sizeBytes, etag, digests },
+      writerId: write.writerId,
+      chain: chainAfter(write, at, chunks),
+    });
+    if (committed.kind !== 'committed') throw await write.refused(committed.kind);
+    write.seen(committed.upload);
+    deps.events.emit({ type: 'part_stored', uploadId: upload.id, partNumber, sizeBytes });
+    return true;
+  } catch (error) {
+    const refused = error instanceof StoreError && error.kind !== 'unavailable';
+    await records.dropAttempt({ ...address, uncertain: !refused }).catch(() => undefined);
+    throw await told(deps, upload, error);
+  } finally {
+    stopRenewing();
+    live.end();
+  }
+}
+
+/** Fills the gaps that the bytes reach. Whether the bytes are held on, for composing. */
+async function storeGaps(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promise<boolean> {
+  const { deps } = write;
+  const end = bytes.at + bytes.sizeBytes;
+  let at = bytes.at;
+  while (at < end) {
+    const fragmentId = newId();
+    const stagingKey = `${deps.settings.stagingPrefix}${write.upload.id}/${fragmentId}`;
+    const begun = await write.lease(slot, { from: at, to: end }, (wanted) =>
+      deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
+    );
+    const { gap, attemptId } = begun;
+    if (!write.isAppend) {
+      try {
+        await requireSameBytes(begun.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
+      } catch (error) {
+        if (gap !== undefined) await deps.records.dropFragment({ fragmentId, attemptId });
+        await deps.records.markConflicted(write.upload.id);
+        throw error;
+      }
+    }
+    if (gap === undefined) return false;
+    const isAll = gap.from === bytes.at && gap.to === end;
+    const chunks = isAll ? bytes.chunks : [...cut(bytes, gap)];
+    const fragment = { fragmentId, stagingKey, attemptId, ...gap, chunks };
+    const isHeld = await storeFragment(write, slot, fragment, isAll ? bytes.countedBytes : 0);
+    if (isAll) return isHeld;
+    at = gap.to;
+  }
+  return false;
+}
+
+function* cut({ at, chunks }: HeldBytes, gap: { readonly from: number; readonly to: number }): Generator<Buffer> {
+  let offset = at;
+  for (const chunk of chunks) {
+    const from = Math.max(gap.from - offset, 0);
+    const to = Math.min(gap.to - offset, chunk.length);
+    if (from < to) yield chunk.subarray(from, to);
+    offset += chunk.length;
+  }
+}
+
+interface FragmentToStore {
+  readonly fragmentId: string;
+  readonly stagingKey: string;
+  readonly attemptId: string;
+  readonly from: number;
+  readonly to: number;
+  readonly chunks: readonly Buffer[];
+}
+
+/** @returns whether its bytes are held on, for composing: if the budget counts all of them */
+async function storeFragment(
+  write: RangeWrite,
+  slot: Slot,
+  fragment: FragmentToStore,
+  countedBytes: number,
+): Promise<boolean> {
+  const { deps } = write;
+  const { records } = deps;
+  const { fragmentId, attemptId, chunks, from, to } = fragment;
+  const sizeBytes = to - from;
+  const upload = requireOpen(write.upload);
+  const live = deps.attempts.begin(attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
+    (await records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
+  );
+  try {
+    const digests = await digestsOf(write, chunks);
+    await sendAgain(write, 'putObject', (signal) =>
+      deps.store.putObject(
+        {
+          bucket: upload.bucket,
+          key: fragment.stagingKey,
+          body: Buffer.concat(chunks, sizeBytes),
+          sizeBytes,
+        },
+        { signal },
+      ),
+    );
+    const committed = await records.commitFragment({
+      uploadId: upload.id,
+      fragmentId,
+      attemptId,
+      sizeBytes,
+      digests,
+      slot,
+      composeAttemptId: newId(),
+      leaseMs: deps.settings.leaseMs,
+      writerId: write.writerId,
+      chain: chainAfter(write, from, chunks),
+    });
+    if (committed.kind !== 'committed') throw await write.refused(committed.kind);
+    const current = requireOpen(write.seen(committed.upload));
+    deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
+    const isHeld = countedBytes === sizeBytes;
+    if (isHeld) deps.held.hold(fragmentId, chunks, countedBytes);
+    const { covered } = committed;
+    if (covered !== undefined) {
+      await deps.compositions.start(upload.id, () => composeSlot(deps, current, covered));
+    }
+    return isHeld;
+  } catch (error) {
+    await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
+    throw await told(deps, upload, error);
+  } finally {
+    stopRenewing();
+    live.end();
+  }
+}
+
+/** The store's failures are not the client's, as long as the bytes are here. */
+async function sendAgain<T>(write: RangeWrite, call: string, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { deps, upload } = write;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await tellingFaults(deps, call, upload.id, () => send(deps.halted));
+    } catch (error) {
+      const mayPass = error instanceof StoreError && error.kind === 'unavailable';
+      if (!mayPass || attempt === tries) throw error;
+      await deps.clock.sleep(pauseMs * attempt, deps.halted);
+    }
+  }
+}
+
+async function digestsOf(write: RangeWrite, chunks: readonly Buffer[]): Promise<Digests> {
+  const digests = keptRunDigests(write.upload).map(startDigest);
+  for (const digest of digests) for (const chunk of chunks) digest.update(chunk);
+  return finishDigests(digests);
+}
+
+/** The hash state to be saved with these bytes, if the chain ends where they do. */
+function chainAfter({ chain }: RangeWrite, at: number, chunks: readonly Buffer[]): DigestChainState | undefined {
+  if (chain === undefined) return undefined;
+  let offset = at;
+  for (const chunk of chunks) {
+    chain.feed(offset, chunk);
+    offset += chunk.length;
+  }
+  const saved = chain.save();
+  return saved?.endsAt === offset ? saved : undefined;
+}
+
+function placeOf({ bucket, storeKey }: OpenUpload) {
+  return { bucket, key: storeKey };
+}
+
+async function told(deps: Deps, upload: OpenUpload, error: unknown): Promise<unknown> {
+  if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
+  return error instanceof DisplacedError ? error : toUploadError(error);
+}

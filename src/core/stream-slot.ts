@@ -1,0 +1,183 @@
+import type { BodyReader } from './body-reader.ts';
+import type { Deps } from './deps.ts';
+import { startDigest } from './digest.ts';
+import { ClientGoneError, UploadError } from './errors.ts';
+import { requireOpen } from './find.ts';
+import { keepLease } from './keep-lease.ts';
+import { finishDigests, keptDigests } from './kept-digests.ts';
+import type { Slot } from './layout.ts';
+import { DisplacedError } from './live-attempts.ts';
+import { loseUpload } from './lose.ts';
+import { StoreError } from './ports.ts';
+import type { DigestChainState } from './range-records.ts';
+import type { RangeWrite } from './range-write.ts';
+import { SlotBody } from './slot-body.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
+import type { HeldBytes } from './store-range.ts';
+
+const tries = 3;
+const pauseMs = 300;
+
+/** A slot under way to the store. */
+export interface StreamedSlot {
+  /** Resolves when the body's share of the slot has been read: the next slot may begin. */
+  readonly received: Promise<void>;
+  /** Resolves when the part is on record. Rejects with what went wrong; `kept` then tells what can be saved of it. */
+  readonly stored: Promise<void>;
+  /** What came until the body broke off; the taker owes it to the budget. */
+  kept(): HeldBytes | undefined;
+  /** How much came of it. */
+  receivedBytes(): number;
+}
+
+/**
+ * Pipes one whole slot through to the store as its part.
+ * @returns `undefined` where some of the slot is durable already
+ */
+export async function streamSlot(
+  write: RangeWrite,
+  slot: Slot,
+  read: () => BodyReader,
+): Promise<StreamedSlot | undefined> {
+  const { deps } = write;
+  const range = { from: slot.offset, to: slot.offset + slot.sizeBytes };
+  const begun = await write.lease(slot, range, (wanted) => deps.records.beginRangePart(wanted));
+  if (begun.kind === 'not_whole') return undefined;
+  const upload = requireOpen(begun.upload);
+  const reader = read();
+  const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: begun.attemptId };
+  const live = deps.attempts.begin(begun.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
+  const digests = keptDigests(upload).map(startDigest);
+  const body = new SlotBody({
+    sizeBytes: slot.sizeBytes,
+    budget: deps.memory,
+    digests,
+    beforeLast: () => live.seal(),
+  });
+  let chain: DigestChainState | undefined;
+  let kept: HeldBytes | undefined;
+
+  const receive = async () => {
+    const onStop = () => reader.fail(live.signal.reason);
+    live.signal.addEventListener('abort', onStop);
+    try {
+      for (let left = slot.sizeBytes; left > 0; ) {
+        const chunk = await reader.take(left);
+        if (chunk === undefined) throw new ClientGoneError('the body ended early');
+        write.chain?.feed(slot.offset + slot.sizeBytes - left, chunk);
+        left -= chunk.length;
+        body.write(chunk);
+        await body.room();
+        if (body.failure !== undefined) throw body.failure;
+      }
+      const saved = write.chain?.save();
+      chain = saved?.endsAt === range.to ? saved : undefined;
+    } catch (error) {
+      body.fail(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    } finally {
+      live.signal.removeEventListener('abort', onStop);
+    }
+  };
+
+  const store = async () => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await tellingFaults(deps, 'uploadPart', upload.id, () =>
+          deps.store.uploadPart(
+            {
+              bucket: upload.bucket,
+              key: upload.storeKey,
+              storeUploadId: upload.storeUploadId,
+              partNumber: slot.partNumber,
+              body: body.open(),
+              sizeBytes: slot.sizeBytes,
+            },
+            { signal: deps.halted },
+          ),
+        );
+      } catch (error) {
+        const mayPass = error instanceof StoreError && error.kind === 'unavailable';
+        if (!mayPass || attempt === tries || !body.isHeld || body.failure !== undefined) throw error;
+        await deps.clock.sleep(pauseMs * attempt, deps.halted);
+      }
+    }
+  };
+
+  const received = receive();
+  const run = async () => {
+    try {
+      const { etag } = await store();
+      await received;
+      const committed = await deps.records.commitRangePart({
+        uploadId: upload.id,
+        attemptId: begun.attemptId,
+        part: {
+          partNumber: slot.partNumber,
+          offset: slot.offset,
+          sizeBytes: slot.sizeBytes,
+          etag,
+          digests: await finishDigests(digests),
+        },
+        writerId: write.writerId,
+        chain,
+      });
+      if (committed.kind !== 'committed') throw await write.refused(committed.kind);
+      write.seen(committed.upload);
+      body.free();
+      deps.events.emit({
+        type: 'part_stored',
+        uploadId: upload.id,
+        partNumber: slot.partNumber,
+        sizeBytes: slot.sizeBytes,
+      });
+    } catch (error) {
+      const cause = body.failure ?? error;
+      const refused = cause instanceof StoreError && cause.kind !== 'unavailable';
+      await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
+      // The store has failed for good: nobody reads on.
+      body.fail(cause instanceof Error ? cause : new Error(String(cause)));
+      reader.fail(cause);
+      if (isOfClient(cause) && body.isHeld && body.receivedBytes > 0) {
+        const chunks = body.chunks();
+        const sizeBytes = body.receivedBytes;
+        kept = { at: slot.offset, chunks, sizeBytes, countedBytes: body.handOver() };
+      } else {
+        body.dispose();
+      }
+      if (cause instanceof StoreError && cause.kind === 'no_such_upload') await loseUpload(deps, upload);
+      throw toUploadError(cause);
+    } finally {
+      stopRenewing();
+      live.end();
+    }
+  };
+  const stored = run();
+  // Both are awaited by the caller, one after the other.
+  stored.catch(() => undefined);
+  received.catch(() => undefined);
+  return { received, stored, kept: () => kept, receivedBytes: () => body.receivedBytes };
+}
+
+/** Whether what broke off is the body: what came of it is worth keeping. */
+export function isOfClient(cause: unknown): boolean {
+  return (
+    cause instanceof ClientGoneError ||
+    cause instanceof DisplacedError ||
+    (cause instanceof UploadError && (cause.code === 'body_timeout' || cause.code === 'overloaded'))
+  );
+}
+
+/** What a line like this one gets through in one go. */
+export function carefulSize(receivedBytes: number): number {
+  const smallest = 64 * 1024;
+  const largest = 8 * 1024 * 1024;
+  return Math.min(largest, Math.max(smallest, 2 ** Math.floor(Math.log2(Math.max(1, receivedBytes / 2)))));
+}
+
+export async function markCareful(deps: Deps, uploadId: string, receivedBytes: number): Promise<void> {
+  await deps.records
+    .markCareful({ uploadId, fragmentBytes: carefulSize(receivedBytes), forMs: 600_000 })
+    .catch(() => undefined);
+}

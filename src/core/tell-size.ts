@@ -1,0 +1,49 @@
+import { completeUpload } from './complete.ts';
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { notFoundError, notOpen } from './find.ts';
+import { requireSize } from './limits.ts';
+import type { Principal } from './principal.ts';
+import { sizeError } from './range-write.ts';
+import { isWhole } from './settle.ts';
+import type { Upload } from './upload.ts';
+
+/**
+ * Takes the size of the whole, told without bytes. Where every byte is durable the upload completes, if it does so by
+ * itself or `completes` says so.
+ * @throws UploadError `state_conflict` with `details.conflict: 'size'`, …
+ */
+export async function tellSize(
+  deps: Deps,
+  input: {
+    readonly principal: Principal;
+    readonly upload: Upload;
+    readonly totalBytes: number;
+    readonly completes: boolean;
+  },
+): Promise<Upload> {
+  requireSize(input.totalBytes, deps.settings);
+  const { kind, upload } = await deps.records.tellSize(input.upload.id, input.totalBytes);
+  if (upload === undefined) throw notFoundError();
+  if (kind === 'size_conflict') throw sizeError(upload, input.totalBytes);
+  if (kind === 'not_open') {
+    if (upload.sizeBytes !== input.totalBytes) throw sizeError(upload, input.totalBytes);
+    if (upload.state === 'completed') return upload;
+    if (upload.state !== 'completing') throw notOpen(upload);
+  }
+  const isToComplete = isWhole(upload) && (input.completes || upload.isSelfCompleting) && !upload.isConflicted;
+  return isToComplete ? completeWhole(deps, { principal: input.principal, upload }) : upload;
+}
+
+/** Completes, and waits for it. @throws UploadError `busy` when it takes longer than a request may wait */
+export async function completeWhole(
+  deps: Deps,
+  { principal, upload }: { readonly principal: Principal; readonly upload: Upload },
+): Promise<Upload> {
+  const outcome = await completeUpload(deps, { principal, uploadId: upload.id });
+  if (outcome.kind === 'completed') return outcome.upload;
+  throw new UploadError('busy', 'Every byte is stored; the store has not confirmed the object yet. Try again.', {
+    retryAfterSeconds: outcome.retryAfterSeconds,
+    details: { uploadState: 'completing' },
+  });
+}

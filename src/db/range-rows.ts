@@ -1,0 +1,296 @@
+import type { CoveredSlot, RangeRecords, RangeRefusal, WantedRange } from '../core/range-records.ts';
+import type { Fragment, Run } from '../core/upload.ts';
+import type { Connection } from './connection.ts';
+import { and, eq, getTableColumns, inArray, isNull, lt, type SQL, sql } from './drizzle.ts';
+import { layoutColumns, toUpload } from './rows.ts';
+import { fragments, type RunRow, uploads } from './schema.ts';
+import { fromNow } from './time.ts';
+import { yieldChannel } from './yield-news.ts';
+
+type UploadRow = typeof uploads.$inferSelect;
+type RawRow = Record<string, unknown>;
+
+/** Bytes at any offset. What a method does is in the functions of the migrations; here they are called. */
+export function rangeRows(connection: Connection): RangeRecords {
+  const call = (statement: SQL) =>
+    connection.run(async (db) => {
+      const { rows } = await db.execute<RawRow>(statement);
+      return rows[0] ?? {};
+    });
+
+  return {
+    decideLayout: (uploadId, layout) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set(layoutColumns(layout))
+          .where(and(eq(uploads.id, uploadId), isNull(uploads.layout)));
+        const [row] = await db.select().from(uploads).where(eq(uploads.id, uploadId));
+        return row && toUpload(row);
+      }),
+
+    beginFragment: async ({ fragmentId, stagingKey, ...wanted }) => {
+      const row = await call(sql`
+        select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
+          from partway_begin_fragment(${begun(wanted)}, ${fragmentId}, ${stagingKey})`);
+      if (row.outcome !== 'begun') return refusalOf(row, wanted);
+      return {
+        kind: 'begun',
+        upload: uploadOf(row),
+        runs: (row.runs as RunRow[]).map(toRun),
+        gap: row.gap_from === null ? undefined : { from: Number(row.gap_from), to: Number(row.gap_to) },
+      };
+    },
+
+    beginRangePart: async (wanted) => {
+      const row = await call(sql`
+        select outcome, (upload).*, holder, retry_ms from partway_begin_part(${begun(wanted)})`);
+      if (row.outcome === 'begun') return { kind: 'begun', upload: uploadOf(row) };
+      if (row.outcome === 'not_whole') return { kind: 'not_whole', upload: uploadOf(row) };
+      return refusalOf(row, wanted);
+    },
+
+    renewFragment: ({ fragmentId, attemptId, leaseMs }) =>
+      connection.run(async (db) => {
+        const renewed = await db
+          .update(fragments)
+          .set({ leaseUntil: fromNow(leaseMs) })
+          .where(isPending(fragmentId, attemptId))
+          .returning({ id: fragments.id });
+        return renewed.length === 1;
+      }),
+
+    commitFragment: async ({ uploadId, fragmentId, attemptId, sizeBytes, digests, slot, leaseMs, ...input }) => {
+      const { composeAttemptId, writerId = null, chain } = input;
+      const row = await call(sql`
+        select outcome, (upload).*, pieces
+          from partway_commit_fragment(${uploadId}, ${fragmentId}, ${attemptId}, ${sizeBytes}, ${JSON.stringify(digests)},
+            ${slot.offset}, ${slot.offset + slot.sizeBytes}, ${composeAttemptId}, ${leaseMs},
+            ${writerId}, ${chain?.endsAt ?? null}, ${chain?.state ?? null})`);
+      if (row.outcome !== 'committed') return { kind: row.outcome === 'not_open' ? 'not_open' : 'displaced' };
+      const pieces = row.pieces as Fragment[] | null;
+      return {
+        kind: 'committed',
+        upload: uploadOf(row),
+        covered:
+          pieces === null ? undefined : { partNumber: slot.partNumber, attemptId: composeAttemptId, fragments: pieces },
+      };
+    },
+
+    dropFragment: ({ fragmentId, attemptId }) =>
+      connection.run(async (db) => {
+        await db
+          .update(fragments)
+          .set({ state: 'retired', leaseUntil: fromNow(settleMs) })
+          .where(isPending(fragmentId, attemptId));
+      }),
+
+    commitRangePart: async ({ uploadId, attemptId, part, runs, writerId = null, chain }) => {
+      const rows = runs?.map(({ offset, sizeBytes, digests }): RunRow => [offset, sizeBytes, digests]);
+      const row = await call(sql`
+        select outcome, (upload).*
+          from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null}, ${part.sizeBytes},
+            ${part.etag}, ${JSON.stringify(part.digests)}, false, ${rows === undefined ? null : JSON.stringify(rows)},
+            ${writerId}, ${chain?.endsAt ?? null}, ${chain?.state ?? null})`);
+      if (row.outcome === 'committed') return { kind: 'committed', upload: uploadOf(row) };
+      return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
+    },
+
+    endWriter: (writer) => connection.run(async (db) => void (await endWriter(db, writer))),
+    displaceWriter: (writer) => connection.run(async (db) => void (await endWriter(db, writer))),
+    askWriterToYield: (writerId) =>
+      connection.run(async (db) => void (await db.execute(sql`select pg_notify(${yieldChannel}, ${writerId})`))),
+
+    tellSize: async (uploadId, sizeBytes) => {
+      const row = await call(sql`
+        with told as (
+          update uploads set size = ${sizeBytes}, updated_at = now()
+            where id = ${uploadId} and state = 'open' and size is null and partway_reach(id) <= ${sizeBytes}
+            returning *)
+        select * from told union all select * from uploads where id = ${uploadId} and not exists (select from told)`);
+      const upload = row.id === undefined ? undefined : uploadOf(row);
+      if (upload === undefined || upload.state !== 'open') return { kind: 'not_open', upload };
+      return { kind: upload.sizeBytes === sizeBytes ? 'told' : 'size_conflict', upload };
+    },
+
+    claimCovered: async ({ upload, attemptId, leaseMs, slotOf }) => {
+      const { rows } = await connection.run((db) =>
+        db.execute<{ part_number: number; covered: string }>(sql`
+          select f.part_number, sum(f.size) as covered
+            from fragments f left join parts p on p.upload_id = f.upload_id and p.part_number = f.part_number
+            where f.upload_id = ${upload.id} and f.state = 'durable'
+              and (p.attempt_id is null or p.attempt_until <= now()) and p.etag is null
+            group by f.part_number order by f.part_number`),
+      );
+      for (const { part_number, covered } of rows) {
+        const slot = slotOf(part_number);
+        if (slot === undefined || Number(covered) !== slot.sizeBytes) continue;
+        const claimed = await claimSlot(call, { uploadId: upload.id, partNumber: part_number, attemptId, leaseMs });
+        if (claimed !== undefined) return claimed;
+      }
+      return undefined;
+    },
+
+    listRuns: (uploadId, { from, limit }) =>
+      connection.run(async (db) => {
+        const { rows } = await db.execute<{
+          offset: string;
+          size: string;
+          digests: Run['digests'];
+          runs: RunRow[] | null;
+        }>(sql`
+          select "offset", size, digests, runs from (
+            (select "offset", size, digests, runs from parts
+               where upload_id = ${uploadId} and etag is not null and "offset" + size > ${from}
+               order by "offset" limit ${limit})
+            union all
+            (select "offset", size, digests, null::jsonb as runs from fragments
+               where upload_id = ${uploadId} and state = 'durable' and "offset" + size > ${from}
+               order by "offset" limit ${limit})) as runs
+          order by "offset" limit ${limit}`);
+        const runs = rows.flatMap(({ offset, size, digests, runs }) =>
+          (runs ?? [[Number(offset), Number(size), digests] as const]).map(toRun),
+        );
+        return runs.filter((run) => run.offset + run.sizeBytes > from).slice(0, limit);
+      }),
+
+    markConflicted: (uploadId) =>
+      connection.run(async (db) => {
+        await db.update(uploads).set({ conflicted: true }).where(eq(uploads.id, uploadId));
+      }),
+
+    markCareful: ({ uploadId, fragmentBytes, forMs }) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ carefulUntil: fromNow(forMs), carefulFragmentSize: fragmentBytes })
+          .where(eq(uploads.id, uploadId));
+      }),
+
+    forgetFragments: (ids) =>
+      connection.run(async (db) => {
+        if (ids.length === 0) return;
+        await db.delete(fragments).where(and(inArray(fragments.id, [...ids]), eq(fragments.state, 'retired')));
+      }),
+
+    claimRetired: ({ leaseMs, limit }) =>
+      connection.run(async (db) => {
+        const { rows } = await db.execute<{ id: string; staging_key: string; bucket: string }>(sql`
+          update fragments f set state = 'retired', lease_until = ${fromNow(leaseMs)}
+            from uploads u
+            where u.id = f.upload_id and f.id in (
+              select f.id from fragments f join uploads u on u.id = f.upload_id
+                where f.state <> 'durable' and f.lease_until <= now()
+                   or f.state = 'durable' and u.state in ('completed', 'aborted', 'deleted')
+                limit ${limit} for update of f skip locked)
+            returning f.id, f.staging_key, u.bucket`);
+        return rows.map(({ id, staging_key, bucket }) => ({ id, stagingKey: staging_key, bucket }));
+      }),
+
+    claimWork: ({ leaseMs, limit }) =>
+      connection.run(async (db) => {
+        const due = db
+          .select({ id: uploads.id })
+          .from(uploads)
+          .where(and(eq(uploads.state, 'open'), lt(uploads.workDue, sql`now()`)))
+          .orderBy(uploads.workDue)
+          .limit(limit)
+          .for('update', { skipLocked: true });
+        const rows = await db
+          .update(uploads)
+          .set({ workDue: fromNow(leaseMs) })
+          .where(inArray(uploads.id, due))
+          .returning();
+        return rows.map(toUpload);
+      }),
+
+    endWork: (upload) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ workDue: null })
+          // Bytes that came meanwhile are work of their own.
+          .where(and(eq(uploads.id, upload.id), eq(uploads.receivedBytes, upload.receivedBytes)));
+      }),
+  };
+}
+
+/** How long a call whose answer never came may still put an object there. */
+const settleMs = 120_000;
+
+function begun(wanted: WantedRange): SQL {
+  const { tenant, uploadId, slot, from, to, attemptId, leaseMs, totalBytes = null, writerId = null } = wanted;
+  return sql`${tenant}, ${uploadId}, ${slot.partNumber}, ${slot.offset}, ${slot.offset + slot.sizeBytes}, ${wanted.basePartSizeBytes},
+    ${from}, ${to}, ${attemptId}, ${leaseMs}, ${totalBytes}, ${writerId}`;
+}
+
+function refusalOf(row: RawRow, { slot }: WantedRange): RangeRefusal {
+  const outcome = row.outcome as string | undefined;
+  if (outcome === 'not_found' || outcome === undefined) return { kind: 'not_found' };
+  const upload = uploadOf(row);
+  switch (outcome) {
+    case 'occupied':
+    case 'occupied_by_writer':
+      return {
+        kind: 'occupied',
+        upload,
+        holder: {
+          id: String(row.holder),
+          isWriter: outcome === 'occupied_by_writer',
+          partNumber: slot.partNumber,
+        },
+        retryAfterMs: Number(row.retry_ms),
+      };
+    case 'size_conflict':
+    case 'other_layout':
+    case 'gap':
+    case 'not_open':
+      return { kind: outcome, upload };
+    default:
+      throw new Error(`records: unknown outcome ${outcome}`);
+  }
+}
+
+async function claimSlot(
+  call: (statement: SQL) => Promise<RawRow>,
+  input: { uploadId: string; partNumber: number; attemptId: string; leaseMs: number },
+): Promise<CoveredSlot | undefined> {
+  const { uploadId, partNumber, attemptId, leaseMs } = input;
+  const { pieces } = await call(
+    sql`select partway_claim_covered(${uploadId}, ${partNumber}, ${attemptId}, ${leaseMs}) as pieces`,
+  );
+  return pieces === null || pieces === undefined
+    ? undefined
+    : { partNumber, attemptId, fragments: pieces as Fragment[] };
+}
+
+async function endWriter(
+  db: Parameters<Parameters<Connection['run']>[0]>[0],
+  { uploadId, writerId }: { uploadId: string; writerId: string },
+): Promise<void> {
+  await db
+    .update(uploads)
+    .set({ writerId: null, writerUntil: null })
+    .where(and(eq(uploads.id, uploadId), eq(uploads.writerId, writerId)));
+}
+
+function isPending(fragmentId: string, attemptId: string) {
+  return and(eq(fragments.id, fragmentId), eq(fragments.attemptId, attemptId), eq(fragments.state, 'pending'));
+}
+
+function toRun([offset, sizeBytes, digests]: RunRow): Run {
+  return { offset: Number(offset), sizeBytes: Number(sizeBytes), digests };
+}
+
+const uploadColumns = Object.entries(getTableColumns(uploads));
+
+/** A row that a function returned, read as drizzle reads its own. */
+function uploadOf(raw: RawRow): ReturnType<typeof toUpload> {
+  const row = Object.fromEntries(
+    uploadColumns.map(([name, column]) => {
+      const value = raw[column.name];
+      return [name, value === null || value === undefined ? null : column.mapFromDriverValue(value)];
+    }),
+  );
+  return toUpload(row as UploadRow);
+}

@@ -1,0 +1,315 @@
+import { randomBytes } from 'node:crypto';
+import { PassThrough, Readable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { CreateInput } from '../../src/core/create.ts';
+import type { Deps } from '../../src/core/deps.ts';
+import { ClientGoneError } from '../../src/core/errors.ts';
+import { missingRanges } from '../../src/core/missing-ranges.ts';
+import { StoreError } from '../../src/core/ports.ts';
+import { tellSize } from '../../src/core/tell-size.ts';
+import type { Upload } from '../../src/core/upload.ts';
+import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';
+import { Reaper } from '../../src/reaper/reaper.ts';
+import { CoreUnderTest, failureOf, principal } from './core-under-test.ts';
+
+const slotBytes = 4096;
+let core: CoreUnderTest;
+beforeAll(async () => {
+  core = await CoreUnderTest.open();
+});
+afterAll(() => core[Symbol.asyncDispose]());
+beforeEach(() => core.reset());
+
+function create(sizeBytes: number | undefined, input: Partial<CreateInput> = {}): Promise<Upload> {
+  return core.create({
+    protocol: 'content-range',
+    isSelfCompleting: true,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    partSizeBytes: slotBytes,
+    ...input,
+  });
+}
+
+function bodyOf(content: Buffer, pieceBytes = 700): Readable {
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < content.length; at += pieceBytes)
+    pieces.push(Buffer.from(content.subarray(at, at + pieceBytes)));
+  return Readable.from(pieces, { objectMode: false });
+}
+
+async function write(
+  upload: Upload,
+  offset: number,
+  content: Buffer,
+  input: Partial<WriteRangeInput> = {},
+  deps: Deps = core.deps,
+): Promise<Upload> {
+  return writeRange(deps, {
+    principal,
+    upload: await core.find(upload),
+    offset,
+    sizeBytes: content.length,
+    mode: 'anywhere',
+    completes: true,
+    body: () => bodyOf(content),
+    ...input,
+  });
+}
+
+/** A body that sends so much and then breaks off. */
+function breakingBody(content: Buffer, afterBytes: number): Readable {
+  const body = new PassThrough({ highWaterMark: 1024 * 1024 });
+  void (async () => {
+    for (let at = 0; at < afterBytes; at += 500) {
+      body.write(Buffer.from(content.subarray(at, Math.min(at + 500, afterBytes))));
+      await turn();
+    }
+    body.destroy(new Error('cut'));
+  })();
+  return body;
+}
+
+async function expectObject(upload: Upload, content: Buffer): Promise<void> {
+  expect((await core.find(upload)).state).toBe('completed');
+  expect((await core.objectOf(upload))?.equals(content)).toBe(true);
+}
+
+async function leftovers(upload: Upload): Promise<{ fragments: number; objects: number }> {
+  const { rows } = await core.db.query('select 1 from fragments where upload_id = $1', [upload.id]);
+  const objects = await Array.fromAsync(
+    core.deps.store.listObjects({ bucket: core.bucket, prefix: `.partway/${upload.id}/` }),
+  );
+  return { fragments: rows.length, objects: objects.length };
+}
+
+describe('a range', () => {
+  test('of small chunks in order fills parts, and the last one completes', async () => {
+    const content = randomBytes(3 * slotBytes + 100);
+    const upload = await create(content.length);
+    for (let at = 0; at < content.length; at += 1000) {
+      const now = await write(upload, at, content.subarray(at, at + 1000));
+      expect(now.offset).toBe(Math.min(at + 1000, content.length));
+    }
+    await expectObject(upload, content);
+    await core.deps.compositions.whenIdle();
+    expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
+  });
+
+  test('that no process read back went to the store once as a fragment and once as a part', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length);
+    core.reset();
+    for (let at = 0; at < content.length; at += 1024) await write(upload, at, content.subarray(at, at + 1024));
+    await expectObject(upload, content);
+    await core.deps.compositions.whenIdle();
+    const calls = Map.groupBy(core.store.calls, (name) => name);
+    expect(calls.get('putObject')?.length).toBe(8);
+    expect(calls.get('uploadPart')?.length).toBe(2);
+    expect(calls.get('deleteObjects')?.length).toBe(2);
+    expect(calls.has('listParts')).toBe(false);
+  });
+
+  test('costs two calls to the records', async () => {
+    const content = randomBytes(4 * slotBytes);
+    const upload = await create(content.length);
+    const seen = await core.find(upload);
+    core.reset();
+    await write(upload, 0, content.subarray(0, 1000), { upload: seen });
+    expect(core.records.calls.filter((name) => name !== 'find')).toEqual(['beginFragment', 'commitFragment']);
+  });
+
+  test('that covers slots whole needs no fragment', async () => {
+    const content = randomBytes(5 * slotBytes + 11);
+    const upload = await create(content.length);
+    core.reset();
+    await write(upload, 0, content);
+    await expectObject(upload, content);
+    expect(core.store.calls.filter((name) => name === 'putObject')).toEqual([]);
+    expect(core.store.calls.filter((name) => name === 'uploadPart').length).toBe(6);
+  });
+
+  test('in any order and from several writers at once ends up in its place', async () => {
+    const content = randomBytes(4 * slotBytes + 333);
+    const upload = await create(content.length);
+    const starts = [...Array(Math.ceil(content.length / 900)).keys()].map((index) => index * 900).reverse();
+    await Promise.all(starts.map((at) => write(upload, at, content.subarray(at, at + 900))));
+    await expectObject(upload, content);
+  });
+
+  test('of unknown length and total is received to its end', async () => {
+    const content = randomBytes(3 * slotBytes + 5);
+    const upload = await create(undefined);
+    await write(upload, 0, content, { sizeBytes: undefined, endsUpload: true });
+    await expectObject(upload, content);
+  });
+
+  test.each([0, slotBytes, 2 * slotBytes])('of unknown length that ends at %i completes', async (size) => {
+    const content = randomBytes(size);
+    const upload = await create(undefined);
+    await write(upload, 0, content, { sizeBytes: undefined, endsUpload: true });
+    await expectObject(upload, content);
+  });
+
+  test('waits for its total where that is told late', async () => {
+    const content = randomBytes(2 * slotBytes + 77);
+    const upload = await create(undefined);
+    expect((await write(upload, 0, content)).state).toBe('open');
+    const failure = await failureOf(
+      tellSize(core.deps, { principal, upload, totalBytes: content.length - 1, completes: true }),
+    );
+    expect(failure.details.conflict).toBe('size');
+    await tellSize(core.deps, { principal, upload, totalBytes: content.length, completes: true });
+    await expectObject(upload, content);
+  });
+});
+
+describe('stored bytes', () => {
+  test('that come again equal change nothing', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length);
+    for (let at = 0; at < slotBytes + 2048; at += 1024) await write(upload, at, content.subarray(at, at + 1024));
+    core.reset();
+    for (let at = 0; at < slotBytes + 2048; at += 1024) await write(upload, at, content.subarray(at, at + 1024));
+    expect(core.store.calls.filter((name) => name !== 'deleteObjects')).toEqual([]);
+    expect((await write(upload, 0, content)).state).toBe('completed');
+    await expectObject(upload, content);
+  });
+
+  test('that differ are refused, and keep the upload from completing by itself', async () => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 0, content.subarray(0, 1000));
+    const failure = await failureOf(write(upload, 0, randomBytes(1000)));
+    expect(failure.details.conflict).toBe('differs');
+    const after = await write(upload, 1000, content.subarray(1000));
+    expect(after.state).toBe('open');
+    expect(after.offset).toBe(slotBytes);
+  });
+
+  test('of a completed upload are compared too', async () => {
+    const content = randomBytes(2 * slotBytes + 10);
+    const upload = await create(content.length);
+    for (let at = 0; at < content.length; at += 1024) await write(upload, at, content.subarray(at, at + 1024));
+    const again = await write(upload, 8192, content.subarray(8192));
+    expect(again.state).toBe('completed');
+    const failure = await failureOf(write(upload, 0, randomBytes(1024)));
+    expect(failure.details.conflict).toBe('differs');
+  });
+
+  test('are told as what is missing around them', async () => {
+    const content = randomBytes(4 * slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 1000, content.subarray(1000, 2000));
+    await write(upload, slotBytes, content.subarray(slotBytes, 2 * slotBytes));
+    expect(await missingRanges(core.deps, await core.find(upload), { limit: 10 })).toEqual([
+      { from: 0, to: 1000 },
+      { from: 2000, to: slotBytes },
+      { from: 2 * slotBytes, to: 4 * slotBytes },
+    ]);
+  });
+});
+
+describe('a client that breaks off', () => {
+  test('in a slot that was piped through has what it sent', async () => {
+    const content = randomBytes(3 * slotBytes);
+    const upload = await create(content.length);
+    const broken = write(upload, 0, content, { body: () => breakingBody(content, slotBytes + 1500) });
+    await expect(broken).rejects.toThrow(ClientGoneError);
+    const { offset } = await core.find(upload);
+    expect(offset).toBe(slotBytes + 1500);
+    await write(upload, offset, content.subarray(offset));
+    await expectObject(upload, content);
+  });
+
+  test.each([0, 256 * 1024 * 1024])('every 300 bytes gets through with a budget of %i', async (budgetBytes) => {
+    const content = randomBytes(2 * slotBytes + 100);
+    const upload = await create(content.length);
+    const deps = core.elsewhere(budgetBytes);
+    let tries = 0;
+    for (;;) {
+      const { offset, state } = await core.find(upload);
+      if (state === 'completed') break;
+      tries += 1;
+      expect(tries).toBeLessThan(60);
+      const rest = content.subarray(offset);
+      const body = () => (rest.length <= 300 ? bodyOf(rest) : breakingBody(rest, 300));
+      await write(upload, offset, rest, { body }, deps).catch((error: unknown) => {
+        if (!(error instanceof ClientGoneError)) throw error;
+      });
+    }
+    await expectObject(upload, content);
+  });
+});
+
+describe('a store that breaks off', () => {
+  test.each(['uploadPart', 'putObject'] as const)('in %s gets the bytes again from memory', async (call) => {
+    const content = randomBytes(2 * slotBytes + 100);
+    const upload = await create(content.length);
+    core.store.next(call, () => Promise.reject(new StoreError('unavailable', 'cut')));
+    await write(upload, 0, content.subarray(0, slotBytes + 50));
+    await write(upload, slotBytes + 50, content.subarray(slotBytes + 50));
+    await expectObject(upload, content);
+  });
+
+  test('for good leaves what was durable', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 0, content.subarray(0, 1000));
+    core.store.always('putObject', () => Promise.reject(new StoreError('unavailable', 'cut')));
+    const failure = await failureOf(write(upload, 1000, content.subarray(1000, 2000)));
+    expect(failure.code).toBe('store_unavailable');
+    core.reset();
+    expect((await core.find(upload)).offset).toBe(1000);
+    await write(upload, 1000, content.subarray(1000));
+    await expectObject(upload, content);
+  });
+});
+
+describe('a process that dies', () => {
+  test('before it composes leaves that to the reaper', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length);
+    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
+    for (let at = 0; at < content.length; at += 1024) {
+      await write(upload, at, content.subarray(at, at + 1024)).catch(() => undefined);
+    }
+    core.reset();
+    await core.db.query("update uploads set work_due = now() - interval '1 second' where id = $1", [upload.id]);
+    await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
+    await expectObject(upload, content);
+  });
+
+  test('with a fragment under way leaves nothing behind', async () => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    const dead = new Promise<never>(() => undefined);
+    core.records.next('commitFragment', () => dead);
+    void write(upload, 0, content.subarray(0, 1000));
+    await expect.poll(() => leftovers(upload)).toEqual({ fragments: 1, objects: 1 });
+    await core.db.query("update fragments set lease_until = now() - interval '1 second' where upload_id = $1", [
+      upload.id,
+    ]);
+    await write(upload, 0, content);
+    await expectObject(upload, content);
+    await core.db.query("update fragments set lease_until = now() - interval '1 second' where upload_id = $1", [
+      upload.id,
+    ]);
+    await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
+    expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
+  });
+});
+
+describe('an append', () => {
+  test('passes over what is durable and refuses a hole', async () => {
+    const content = randomBytes(slotBytes + 200);
+    const upload = await create(content.length, { protocol: 'google', layout: 'planned' });
+    const append = (from: number, to: number) => write(upload, from, content.subarray(from, to), { mode: 'append' });
+    await append(0, 1000);
+    await append(500, 1500);
+    const failure = await failureOf(append(2000, 2500));
+    expect(failure.details).toMatchObject({ conflict: 'gap', offset: 1500 });
+    await append(1000, content.length);
+    await expectObject(upload, content);
+  });
+});
