@@ -51,3 +51,8 @@ function unverifiableError(run: Run): UploadError {
     { details: { conflict: 'unverifiable', first: run.offset, last } },
   );
 }
+
+/** Whether the bytes were seen to differ: what can't be compared need not. */
+export function isDiffering(error: unknown): boolean {
+  return error instanceof UploadError && error.details.conflict === 'differs';
+}

@@ -14,6 +14,10 @@ export class HeldFragments {
     budget.onPressure('durable', () => this.#dropOldest());
   }
 
+  get bytes(): number {
+    return [...this.#held.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
   /** Takes over buffers that the budget counts already. */
   hold(fragmentId: string, chunks: readonly Buffer[], bytes: number): void {
     this.#held.set(fragmentId, { chunks, bytes, uses: 0 });

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { requireSameBytes } from './compare-runs.ts';
+import { isDiffering, requireSameBytes } from './compare-runs.ts';
 import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
@@ -109,7 +109,7 @@ async function storeGaps(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promi
         await requireSameBytes(begun.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
       } catch (error) {
         if (gap !== undefined) await deps.records.dropFragment({ fragmentId, attemptId });
-        await deps.records.markConflicted(write.upload.id);
+        if (isDiffering(error)) await deps.records.markConflicted(write.upload.id);
         throw error;
       }
     }

@@ -10,7 +10,7 @@ import { requireSize } from './limits.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
-import { RangeWrite } from './range-write.ts';
+import { RangeWrite, sizeError } from './range-write.ts';
 import { startMd5 } from './running-md5.ts';
 import { type HeldBytes, release, storeRange } from './store-range.ts';
 import { isOfClient, markCareful, type StreamedSlot, streamSlot } from './stream-slot.ts';
@@ -118,7 +118,8 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
   try {
     let at = input.offset;
     const bodyEnd = input.sizeBytes === undefined ? undefined : at + input.sizeBytes;
-    while (bodyEnd === undefined || at < bodyEnd) {
+    while (bodyEnd === undefined ? !(await read().isAtEnd()) : at < bodyEnd) {
+      if (at === (write.upload.sizeBytes ?? write.totalBytes)) throw sizeError(write.upload, at + 1);
       const slot = write.slotAt(at);
       const streamed = isStreamed(write, slot, at, bodyEnd) ? await streamSlot(write, slot, read) : undefined;
       if (streamed !== undefined) {
@@ -133,11 +134,10 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
       }
       await Promise.all(underWay);
       underWay.clear();
-      const collected = await collect(write, read(), { slot, at, bodyEnd, endsUpload: input.endsUpload === true });
-      at += collected.sizeBytes;
-      if (collected.hasEnded) break;
+      at += await collect(write, read(), { slot, at, bodyEnd, endsUpload: input.endsUpload === true });
     }
     await Promise.all(underWay);
+    if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
     await Promise.allSettled(underWay);
     throw error;
@@ -214,6 +214,7 @@ function* piecesOf({ at, chunks, countedBytes }: HeldBytes): Generator<HeldBytes
 
 /**
  * Collects bytes of one slot and makes them durable: up to its end, or as much as one fragment may hold.
+ * @returns how many
  * @throws what ended the body, once what came is durable
  */
 async function collect(
@@ -225,31 +226,30 @@ async function collect(
     readonly bodyEnd: number | undefined;
     readonly endsUpload: boolean;
   },
-): Promise<{ readonly sizeBytes: number; readonly hasEnded: boolean }> {
+): Promise<number> {
   const { memory } = write.deps;
   const { slot, at, bodyEnd } = place;
   const most = mostToCollect(write, place);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
-  let hasEnded = false;
   let failure: unknown;
   while (sizeBytes < most) {
     const chunk = await reader.take(most - sizeBytes).catch((error: unknown) => {
       failure = error;
     });
-    if (chunk === undefined) {
-      hasEnded = failure === undefined;
-      break;
-    }
+    if (chunk === undefined) break;
     chunks.push(chunk);
     sizeBytes += chunk.length;
     if (countedBytes === sizeBytes - chunk.length && memory.take(chunk.length)) countedBytes += chunk.length;
     else if (sizeBytes >= smallestFragmentBytes) break;
   }
-  if (bodyEnd === undefined && place.endsUpload && failure === undefined) {
-    hasEnded ||= at + sizeBytes === slot.offset + slot.sizeBytes && (await reader.isAtEnd());
-    if (hasEnded) write.totalBytes = at + sizeBytes;
+  // Known in time, the end makes what came a part, however short.
+  if (place.endsUpload && failure === undefined) {
+    const isEnd = await reader.isAtEnd().catch((error: unknown) => {
+      failure = error;
+    });
+    if (isEnd) write.totalBytes ??= at + sizeBytes;
   }
   write.isLeaving = failure !== undefined;
   if (sizeBytes > 0) {
@@ -258,10 +258,8 @@ async function collect(
     else await stored.catch(() => undefined);
   }
   if (failure !== undefined) throw failure;
-  if (hasEnded && bodyEnd !== undefined && at + sizeBytes < bodyEnd) {
-    throw new ClientGoneError('the body ended early');
-  }
-  return { sizeBytes, hasEnded };
+  if (sizeBytes === 0) throw new ClientGoneError('the body ended early');
+  return sizeBytes;
 }
 
 function mostToCollect(

@@ -102,12 +102,10 @@ export function rangeRows(connection: Connection): RangeRecords {
       connection.run(async (db) => void (await db.execute(sql`select pg_notify(${yieldChannel}, ${writerId})`))),
 
     tellSize: async (uploadId, sizeBytes) => {
-      const row = await call(sql`
-        with told as (
-          update uploads set size = ${sizeBytes}, updated_at = now()
-            where id = ${uploadId} and state = 'open' and size is null and partway_reach(id) <= ${sizeBytes}
-            returning *)
-        select * from told union all select * from uploads where id = ${uploadId} and not exists (select from told)`);
+      await call(sql`
+        update uploads set size = ${sizeBytes}, updated_at = now()
+          where id = ${uploadId} and state = 'open' and size is null and partway_reach(id) <= ${sizeBytes}`);
+      const row = await call(sql`select * from uploads where id = ${uploadId}`);
       const upload = row.id === undefined ? undefined : uploadOf(row);
       if (upload === undefined || upload.state !== 'open') return { kind: 'not_open', upload };
       return { kind: upload.sizeBytes === sizeBytes ? 'told' : 'size_conflict', upload };

@@ -4,7 +4,7 @@ export interface Figure {
   readonly row: string;
   readonly what: string;
   readonly value: number;
-  readonly unit: 'x' | 'calls' | 'round trips' | 'MiB' | 'MiB/s' | 'ms';
+  readonly unit: 'x' | 'calls' | 'round trips' | 'MiB' | 'MiB/s' | 'ms' | 'CPU s/GiB';
   readonly wanted?: { readonly atMost: number } | { readonly atLeast: number };
   /** The quarters between which the middle half of the samples lies. */
   readonly spread?: readonly [number, number];

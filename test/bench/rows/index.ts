@@ -1,8 +1,16 @@
 import { callRows } from './calls.ts';
+import { chunkRows } from './chunks.ts';
 import { latePartRows } from './late-parts.ts';
 import { memoryRows } from './memory.ts';
 import { peerRows } from './peers.ts';
 import { relayRows } from './relay.ts';
 import type { Row } from './row.ts';
 
-export const rows: readonly Row[] = [...relayRows, ...callRows, ...memoryRows, ...latePartRows, ...peerRows];
+export const rows: readonly Row[] = [
+  ...relayRows,
+  ...callRows,
+  ...memoryRows,
+  ...latePartRows,
+  ...peerRows,
+  ...chunkRows,
+];
