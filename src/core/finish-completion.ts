@@ -87,6 +87,7 @@ async function completeAtStore(
     if (listed === undefined) return loseUnlessCompleted(deps, claim);
     if (failure?.kind === 'invalid_part' || failure?.kind === 'part_too_small') {
       await requireEqual(deps, claim, recorded, listed);
+      await requireOnRecord(deps, claim, parts, listed);
       if (!isUncertain) return refuse(deps, claim, toUploadError(failure));
     }
     const isRefused = failure?.kind === 'refused' || failure?.kind === 'full';
@@ -236,6 +237,31 @@ async function requireEqual(
       },
     }),
     wrong.map(({ partNumber }) => partNumber),
+  );
+}
+
+/**
+ * Some stores (Ceph RGW) complete no upload of which they hold a part that is not named: one that was sent by a signed
+ * URL and not reported, or that its size shut out after it was stored. An earlier Complete whose fate is unknown named the
+ * same parts and is refused likewise, so the upload can be open again at once.
+ */
+async function requireOnRecord(
+  deps: Deps,
+  claim: HeldClaim,
+  parts: readonly ListedPart[],
+  stored: readonly StoredPart[],
+): Promise<void> {
+  const named = new Set(parts.map(({ partNumber }) => partNumber));
+  const unlisted = stored.map(({ partNumber }) => partNumber).filter((partNumber) => !named.has(partNumber));
+  if (unlisted.length === 0) return;
+  await refuse(
+    deps,
+    claim,
+    new UploadError(
+      'state_conflict',
+      'The store holds parts that are not on record, and does not complete the upload without them. Report them, or abort the upload and start over.',
+      { details: { unlisted: unlisted.slice(0, 1000) } },
+    ),
   );
 }
 

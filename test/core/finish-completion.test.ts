@@ -282,6 +282,33 @@ describe('when the store refuses', () => {
     await expectCompleted(upload, content);
   });
 
+  it.each(['invalid_part', 'part_too_small'] as const)(
+    'names the parts that are stored but not on record, where it refuses with %s',
+    async (kind) => {
+      const { upload, content } = await core.uploaded(2);
+      for (const partNumber of [3, 5]) await replaceAtStore(upload, partNumber);
+      core.store.next('completeMultipartUpload', async () => {
+        throw new StoreError(kind, 'a part is not named');
+      });
+      const failure = await failureOf(core.complete(upload));
+      expect(failure).toMatchObject({ code: 'state_conflict', details: { unlisted: [3, 5] } });
+      expect(await core.find(upload)).toMatchObject({ state: 'open', receivedBytes: content.length });
+      await expectCompleted(upload, content);
+    },
+  );
+
+  it('opens an upload with such parts again, though an earlier Complete is of unknown fate', async () => {
+    const { upload, content } = await core.uploaded(2);
+    await replaceAtStore(upload, 3);
+    await claimAndDie(upload);
+    core.store.next('completeMultipartUpload', async () => {
+      throw new StoreError('invalid_part', 'a part is not named');
+    });
+    expect(await codeOf(core.complete(upload))).toBe('state_conflict');
+    expect((await core.find(upload)).state).toBe('open');
+    await expectCompleted(upload, content);
+  });
+
   it('refuses to replace an object under If-None-Match', async () => {
     const { upload } = await core.uploaded(1, { ifNoneMatch: true });
     const other = Buffer.from('first');

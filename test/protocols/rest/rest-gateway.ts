@@ -6,13 +6,13 @@ import type { UploadRecords } from '../../../src/core/ports.ts';
 import { startGateway } from '../../../src/gateway.ts';
 import { storeSettings } from '../../support/gateway.ts';
 import { createTestDatabase } from '../../support/postgres.ts';
-import { createBucket, type TestStore, useMinio } from '../../support/stores.ts';
+import { createBucket, type TestStore, useMinio, useRgw } from '../../support/stores.ts';
 import { RestClient } from './rest-client.ts';
 import { StoreProbe } from './store-probe.ts';
 
-export type StoreName = 'disk' | 'minio';
+export type StoreName = 'disk' | 'minio' | 'rgw';
 
-/** The stores that the run has; `minio` may be any S3 store that S3_ENDPOINT names. */
+/** The stores that the whole front is tested on; `minio` may be any S3 store that S3_ENDPOINT names. */
 export async function availableStores(): Promise<readonly StoreName[]> {
   return (await useMinio()) === undefined ? ['disk'] : ['disk', 'minio'];
 }
@@ -75,12 +75,12 @@ async function newPlace(store: StoreName, started: AsyncDisposableStack): Promis
     started.defer(() => rm(dataDir, { recursive: true, force: true }));
     return { DATABASE_URL: database.url, PARTWAY_DATA_DIR: dataDir };
   }
-  const minio = await requireMinio();
-  return { DATABASE_URL: database.url, ...storeSettings(minio, await createBucket(minio)) };
+  const s3 = await requireStore(store);
+  return { DATABASE_URL: database.url, ...storeSettings(s3, await createBucket(s3)) };
 }
 
-export async function requireMinio(): Promise<TestStore> {
-  const minio = await useMinio();
-  if (minio === undefined) throw new Error('There is no S3 store in this run.');
-  return minio;
+async function requireStore(name: 'minio' | 'rgw'): Promise<TestStore> {
+  const store = name === 'rgw' ? await useRgw() : await useMinio();
+  if (store === undefined) throw new Error('There is no such store in this run.');
+  return store;
 }
