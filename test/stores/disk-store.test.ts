@@ -242,6 +242,56 @@ describe('the disk store', () => {
       await Promise.all([write(), ...Array.from({ length: 4 }, readAgainAndAgain)]);
     });
 
+    describe('of an object of many parts', () => {
+      const partCount = 200;
+      const partOf = (number: number) => Buffer.alloc(limits.minPartSizeBytes, number);
+      const whole = Buffer.concat(Array.from({ length: partCount }, (_, index) => partOf(index + 1)));
+
+      beforeEach(async () => {
+        const upload = await open();
+        const parts = [];
+        for (let number = 1; number <= partCount; number++) parts.push(await send(upload, number, partOf(number)));
+        await store.completeMultipartUpload({ ...upload, parts });
+      });
+
+      it('has few of them open at a time, and none at its end', async () => {
+        const before = await openDescriptors();
+        const { body } = await store.getObject(place);
+        const chunks: Buffer[] = [];
+        expect((await openDescriptors()) - before).toBeLessThanOrEqual(64);
+        for await (const chunk of body) {
+          chunks.push(chunk);
+          expect((await openDescriptors()) - before).toBeLessThanOrEqual(64);
+        }
+        expect(Buffer.concat(chunks).equals(whole)).toBe(true);
+        expect(await openDescriptors()).toBe(before);
+      });
+
+      it('leaves no descriptor when it goes while the next is opened', async () => {
+        const before = await openDescriptors();
+        for (let round = 0; round < 60; round++) {
+          const { body } = await store.getObject(place);
+          body.resume();
+          for (let turn = 0; turn < round; turn++) await stat(root);
+          body.destroy();
+          if (!body.closed) await once(body, 'close');
+        }
+        expect(await openDescriptors()).toBe(before);
+      });
+
+      it('breaks off when the object is deleted before it has opened all, and gives no byte of another', async () => {
+        const { body } = await store.getObject(place);
+        await put(Buffer.alloc(whole.length));
+        const chunks: Buffer[] = [];
+        const reading = (async () => {
+          for await (const chunk of body) chunks.push(chunk);
+        })();
+        await expect(reading).rejects.toMatchObject({ name: 'StoreError', kind: 'unavailable' });
+        const got = Buffer.concat(chunks);
+        expect(got.equals(whole.subarray(0, got.length))).toBe(true);
+      });
+    });
+
     it('gets ranges across the borders of parts', async () => {
       const whole = await makeObject();
       for (const [first, last] of [

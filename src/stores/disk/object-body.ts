@@ -15,9 +15,12 @@ interface Segment {
 }
 
 /**
- * The content of a version, or a range of it. All its files are open before the first byte is read: an
- * overwrite or delete meanwhile takes away their names only.
+ * The files of a reader that are open at a time. An overwrite or delete takes away only their names, so whoever reads an
+ * object of so few parts reads on to its end; of one with 10,000 the first byte does not wait for all of them.
  */
+const openAtOnce = 64;
+
+/** The content of a version, or a range of it. It breaks off where a part goes before it was opened. */
 export async function openBody(
   version: Version,
   range: ByteRange | undefined,
@@ -25,7 +28,7 @@ export async function openBody(
   const segments = segmentsOf(version, range);
   const files: FileHandle[] = [];
   try {
-    for (const segment of segments) files.push(await open(segment.path, 'r'));
+    for (const { path } of segments.slice(0, openAtOnce)) files.push(await open(path, 'r'));
   } catch (error) {
     await closeAll(files);
     throw error;
@@ -50,20 +53,25 @@ function segmentsOf({ directory, manifest }: Version, range: ByteRange | undefin
   return segments;
 }
 
-function stream(segments: readonly Segment[], files: readonly FileHandle[]): Readable {
+/** @param files of the first segments, open; those of the others are opened as these are closed */
+function stream(segments: readonly Segment[], files: FileHandle[]): Readable {
   let index = 0;
   let doneBytes = 0;
+  let reading: Promise<unknown> = Promise.resolve();
 
   const next = async (): Promise<Buffer | null> => {
     const segment = segments[index];
-    const file = files[index];
+    const file = files[0];
     if (segment === undefined || file === undefined) return null;
     const length = Math.min(chunkBytes, segment.sizeBytes - doneBytes);
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(length), 0, length, segment.offset + doneBytes);
     if (bytesRead === 0) throw new StoreError('unavailable', `${segment.path} is shorter than it was`);
     doneBytes += bytesRead;
     if (doneBytes === segment.sizeBytes) {
+      files.shift();
       await file.close();
+      const upcoming = segments[index + openAtOnce];
+      if (upcoming !== undefined) files.push(await open(upcoming.path, 'r'));
       index += 1;
       doneBytes = 0;
     }
@@ -73,13 +81,14 @@ function stream(segments: readonly Segment[], files: readonly FileHandle[]): Rea
   return new Readable({
     highWaterMark: chunkBytes,
     read() {
-      next().then(
+      reading = next().then(
         (chunk) => this.push(chunk),
         (error) => this.destroy(toStoreError('getObject', error) as Error),
       );
     },
     destroy(error, callback) {
-      closeAll(files).then(() => callback(error), callback);
+      // A file that is being opened is closed with the others.
+      reading.then(() => closeAll(files)).then(() => callback(error), callback);
     },
   });
 }
