@@ -210,6 +210,7 @@ function coreSettings(settings: Settings): CoreSettings {
     bodyIdleMs: settings.PARTWAY_BODY_IDLE_TIMEOUT,
     leaseMs: 15_000,
     completeWaitMs: 25_000,
+    storeWaitMs: 25_000,
   };
 }
 

@@ -2,10 +2,11 @@ import { type Claim, claimOf, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notFoundError, notOpen } from './find.ts';
-import { StoreError } from './ports.ts';
+import { type CallOptions, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
+import { withinStoreWait } from './store-wait.ts';
 import type { Upload } from './upload.ts';
 
 const tries = 5;
@@ -38,25 +39,8 @@ export async function abortUpload(deps: Deps, principal: Principal, uploadId: st
  */
 export async function finishAbort(deps: Deps, claim: Claim): Promise<Upload | undefined> {
   const { upload, claimId } = claim;
-  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
   return underClaim(deps, claim, async ({ options }) => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>
-          deps.store.abortMultipartUpload(address, options),
-        );
-        for await (const _ of deps.store.listParts(address, options)) break;
-      } catch (error) {
-        if (error instanceof StoreError && error.kind === 'no_such_upload') break;
-        throw toUploadError(error);
-      }
-      if (attempt === tries) {
-        throw new UploadError('store_unavailable', 'The store still holds the upload. Try again.', {
-          retryAfterSeconds: 2,
-        });
-      }
-      await deps.clock.sleep(pauseMs * attempt, options.signal);
-    }
+    await withinStoreWait(deps, [options.signal], (waiting) => abortAtStore(deps, claim, waiting));
     const aborted = await deps.records.finishAbort({
       id: upload.id,
       claimId,
@@ -65,4 +49,29 @@ export async function finishAbort(deps: Deps, claim: Claim): Promise<Upload | un
     if (aborted !== undefined) deps.events.emit({ type: 'upload_aborted', upload: aborted });
     return aborted;
   });
+}
+
+async function abortAtStore(
+  deps: Deps,
+  { upload }: Claim,
+  options: CallOptions & { readonly signal: AbortSignal },
+): Promise<void> {
+  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>
+        deps.store.abortMultipartUpload(address, options),
+      );
+      for await (const _ of deps.store.listParts(address, options)) break;
+    } catch (error) {
+      if (error instanceof StoreError && error.kind === 'no_such_upload') return;
+      throw toUploadError(error);
+    }
+    if (attempt === tries) {
+      throw new UploadError('store_unavailable', 'The store still holds the upload. Try again.', {
+        retryAfterSeconds: 2,
+      });
+    }
+    await deps.clock.sleep(pauseMs * attempt, options.signal);
+  }
 }

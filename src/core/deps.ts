@@ -23,6 +23,8 @@ export interface CoreSettings {
   readonly leaseMs: number;
   /** How long a second complete waits for the first. */
   readonly completeWaitMs: number;
+  /** How long a report, an abort or a read waits for a store that does not answer. */
+  readonly storeWaitMs: number;
 }
 
 /** What every verb of the core works with. */

@@ -1,4 +1,5 @@
 import type { Deps } from './deps.ts';
+import type { CallOptions } from './ports.ts';
 import { provenEtag } from './proof.ts';
 import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
@@ -7,8 +8,8 @@ import type { Upload } from './upload.ts';
  * The store does not know an open upload. Its row ends as `lost`, unless there is an object of ours: then, or where the
  * store does not tell, completing it will find out.
  */
-export async function loseUpload(deps: Deps, upload: Upload): Promise<void> {
-  const mayBeThere = await provenEtag(deps, upload).then(
+export async function loseUpload(deps: Deps, upload: Upload, options: CallOptions = {}): Promise<void> {
+  const mayBeThere = await provenEtag(deps, upload, options).then(
     (etag) => etag !== undefined,
     () => true,
   );

@@ -5,6 +5,7 @@ import { placeOf } from './limits.ts';
 import type { ByteRange, ObjectFacts } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { toUploadError } from './store-faults.ts';
+import { withinStoreWait } from './store-wait.ts';
 
 export interface ObjectPlace {
   readonly principal: Principal;
@@ -16,7 +17,9 @@ export interface ObjectPlace {
 export async function lookAtObject(deps: Deps, input: ObjectPlace): Promise<ObjectFacts> {
   const { bucket, storeKey } = placeOf({ bucket: input.bucket, key: input.key }, input.principal, deps.settings);
   try {
-    const facts = await deps.store.headObject({ bucket, key: storeKey });
+    const facts = await withinStoreWait(deps, [deps.halted], (options) =>
+      deps.store.headObject({ bucket, key: storeKey }, options),
+    );
     if (facts !== undefined) return facts;
   } catch (error) {
     throw toUploadError(error);
@@ -34,7 +37,9 @@ export async function readObject(
 ): Promise<ObjectFacts & { body: Readable }> {
   const { bucket, storeKey } = placeOf({ bucket: input.bucket, key: input.key }, input.principal, deps.settings);
   try {
-    return await deps.store.getObject({ bucket, key: storeKey, range: input.range }, { signal: input.signal });
+    return await withinStoreWait(deps, [input.signal], (options) =>
+      deps.store.getObject({ bucket, key: storeKey, range: input.range }, options),
+    );
   } catch (error) {
     throw toUploadError(error);
   }

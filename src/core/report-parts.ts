@@ -12,6 +12,7 @@ import { beyondSizeError, laterBytesError, requireLimits } from './place-part.ts
 import { type AdoptedPart, type StoredPart, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
+import { withinStoreWait } from './store-wait.ts';
 import type { Upload } from './upload.ts';
 
 export interface ReportedPart {
@@ -83,16 +84,17 @@ function requireTotal(deps: Deps, upload: OpenUpload, agreed: readonly AdoptedPa
 }
 
 async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]> {
-  try {
-    return await tellingFaults(deps, 'listParts', upload.id, () =>
-      Array.fromAsync(
-        deps.store.listParts({ bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId }),
-      ),
-    );
-  } catch (error) {
-    if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
-    throw toUploadError(error);
-  }
+  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+  return withinStoreWait(deps, [deps.halted], async (options) => {
+    try {
+      return await tellingFaults(deps, 'listParts', upload.id, () =>
+        Array.fromAsync(deps.store.listParts(address, options)),
+      );
+    } catch (error) {
+      if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload, options);
+      throw toUploadError(error);
+    }
+  });
 }
 
 /** On stores whose ETag is the MD5 of a part a stated MD5 is proven by it, or contradicted. */

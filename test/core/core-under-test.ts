@@ -180,6 +180,7 @@ function settingsFor(bucket: string): CoreSettings {
     bodyIdleMs: 15_000,
     leaseMs: 15_000,
     completeWaitMs: 25_000,
+    storeWaitMs: 25_000,
   };
 }
 

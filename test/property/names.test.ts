@@ -18,6 +18,7 @@ const settings: CoreSettings = {
   bodyIdleMs: 1,
   leaseMs: 1,
   completeWaitMs: 1,
+  storeWaitMs: 1,
 };
 const anyone: Principal = {
   tenant: 'default',

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readSettings } from '../../../src/config.ts';
+import type { CoreSettings } from '../../../src/core/deps.ts';
 import type { UploadRecords } from '../../../src/core/ports.ts';
 import { startGateway } from '../../../src/gateway.ts';
 import { storeSettings } from '../../support/gateway.ts';
@@ -19,6 +20,7 @@ export async function availableStores(): Promise<readonly StoreName[]> {
 
 export interface RestGatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
+  readonly coreSettings?: Partial<CoreSettings>;
   readonly wrapRecords?: (records: UploadRecords) => UploadRecords;
   /** A gateway over whose records and store this one stands, too. */
   readonly beside?: RestGateway;
@@ -50,7 +52,11 @@ export async function startRestGateway(store: StoreName, options: RestGatewayOpt
       ...placeSettings,
       ...options.env,
     }),
-    { wrapStore: probe.wrap, ...(options.wrapRecords && { wrapRecords: options.wrapRecords }) },
+    {
+      wrapStore: probe.wrap,
+      ...(options.wrapRecords && { wrapRecords: options.wrapRecords }),
+      ...(options.coreSettings && { coreSettings: options.coreSettings }),
+    },
   );
   started.defer(() => gateway.stop());
   const client = new RestClient(gateway.url);
