@@ -24,16 +24,20 @@ const size = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-const span = z.string().transform((text, context) => {
-  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?) ?([smhd])$/i.exec(text.trim()) ?? [];
-  const ms = Math.round(Number(number) * (spans[unit.toLowerCase()] ?? Number.NaN));
-  if (number !== '' && ms > 0 && Number.isSafeInteger(ms)) return ms;
-  context.addIssue({ code: 'custom', message: 'wanted: a time such as 15s, 30m, 24h or 7d' });
-  return z.NEVER;
-});
+const spanUpTo = (longestMs: number) =>
+  z.string().transform((text, context) => {
+    const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?) ?([smhd])$/i.exec(text.trim()) ?? [];
+    const ms = Math.round(Number(number) * (spans[unit.toLowerCase()] ?? Number.NaN));
+    if (ms > 0 && ms <= longestMs) return ms;
+    const wanted = ms > longestMs ? `at most ${formatSpan(longestMs)}` : 'a time such as 15s, 30m, 24h or 7d';
+    context.addIssue({ code: 'custom', message: `wanted: ${wanted}` });
+    return z.NEVER;
+  });
 
+/** Ten years: a time after it is one that the records can still hold. */
+const span = spanUpTo(3_650 * 86_400_000);
 /** Node's timers take no more than 24.8 days. */
-const timer = span.refine((ms) => ms <= 3_600_000, { error: 'wanted: at most 1h' });
+const timer = spanUpTo(3_600_000);
 
 const flag = z.stringbool({ error: 'wanted: true or false' });
 const bucketName = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'wanted: a bucket name of S3');

@@ -67,7 +67,9 @@ describe('a wrong setting is named with what was given and what is wanted', () =
     ['PARTWAY_UPLOAD_LIFETIME', '100', 'wanted: a time such as 15s, 30m, 24h or 7d'],
     ['PARTWAY_STORE_KEEPS', '-1d', 'wanted: a time such as 15s, 30m, 24h or 7d'],
     ['PARTWAY_RETENTION', '1w', 'wanted: a time such as 15s, 30m, 24h or 7d'],
-    ['PARTWAY_RETENTION', '999999999999d', 'wanted: a time such as 15s, 30m, 24h or 7d'],
+    ['PARTWAY_RETENTION', '999999999999d', 'wanted: at most 3650d'],
+    ['PARTWAY_UPLOAD_LIFETIME', '3651d', 'wanted: at most 3650d'],
+    ['PARTWAY_STORE_KEEPS', '87601h', 'wanted: at most 3650d'],
     ['PARTWAY_BODY_IDLE_TIMEOUT', '2h', 'wanted: at most 1h'],
     ['PARTWAY_SHUTDOWN_GRACE', '61m', 'wanted: at most 1h'],
     ['PARTWAY_MEMORY_BUDGET', '7MiB', 'wanted: at least 8MiB'],
@@ -172,6 +174,7 @@ describe('values', () => {
     ['1.5h', 1.5 * hours],
     ['7d', 7 * days],
     ['7 D', 7 * days],
+    ['3650d', 3650 * days],
   ])('the time %s', (text, ms) => {
     expect(readSettings({ PARTWAY_RETENTION: text }).PARTWAY_RETENTION).toBe(ms);
   });
