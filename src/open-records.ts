@@ -1,10 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readSettings } from './config.ts';
+import { readSettings, type Settings } from './config.ts';
 import { Connection } from './db/connection.ts';
 import { findRunningEmbeddedPostgres, startEmbeddedPostgres } from './db/embedded-postgres.ts';
 import { migrate } from './db/migrate.ts';
 import { databaseStartError, StartError } from './start-error.ts';
+
+export interface OpenRecords extends AsyncDisposable {
+  readonly connection: Connection;
+  readonly settings: Settings;
+}
 
 /**
  * The records for a command that runs beside a gateway: by DATABASE_URL, else the embedded Postgres, which is
@@ -14,7 +19,7 @@ import { databaseStartError, StartError } from './start-error.ts';
 export async function openRecords(
   env: Readonly<Record<string, string | undefined>>,
   options: { readonly mayCreate: boolean },
-): Promise<{ connection: Connection } & AsyncDisposable> {
+): Promise<OpenRecords> {
   const settings = readSettings(env);
   await using opened = new AsyncDisposableStack();
   const url = settings.DATABASE_URL ?? (await embedded(resolve(settings.PARTWAY_DATA_DIR), options.mayCreate, opened));
@@ -24,7 +29,7 @@ export async function openRecords(
   const connection = new Connection({ url, onIdleError: () => {} });
   opened.defer(() => connection.close());
   const owned = opened.move();
-  return { connection, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { connection, settings, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function embedded(dataDir: string, mayCreate: boolean, opened: AsyncDisposableStack): Promise<string> {

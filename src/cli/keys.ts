@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ApiKey } from '../db/api-keys.ts';
-import type { Connection } from '../db/connection.ts';
+import type { OpenRecords } from '../open-records.ts';
 import { reportFailure } from './failure.ts';
 
 const allScopes = ['uploads:write', 'uploads:read', 'objects:read'] as const;
@@ -38,19 +38,19 @@ export function addKeys(program: Command): void {
     .option('--bucket <bucket>', 'the only bucket it may use')
     .option('--prefix <prefix>', "keys must begin with it, below the tenant's prefix", parsePrefix, '')
     .option('--json', 'print the key and what it may do as JSON')
-    .action((options: CreateOptions) => withRecords((connection) => create(connection, options), { mayCreate: true }));
+    .action((options: CreateOptions) => withRecords((records) => create(records, options), { mayCreate: true }));
 
   keys
     .command('list')
     .description('list keys, without their texts')
     .option('--json', 'one JSON object a line')
-    .action((options: { json?: true }) => withRecords((connection) => list(connection, options)));
+    .action((options: { json?: true }) => withRecords((records) => list(records, options)));
 
   keys
     .command('revoke')
     .description('revoke a key; gateways forget it within five seconds')
     .argument('<id>', 'as list shows it')
-    .action((id: string) => withRecords((connection) => revoke(connection, id)));
+    .action((id: string) => withRecords((records) => revoke(records, id)));
 }
 
 function parseTenant(text: string): string {
@@ -63,7 +63,7 @@ function parsePrefix(text: string): string {
   throw new InvalidArgumentError('Wanted: a prefix that ends with / and has no empty, . or .. segment.');
 }
 
-async function create(connection: Connection, options: CreateOptions): Promise<void> {
+async function create({ connection, settings }: OpenRecords, options: CreateOptions): Promise<void> {
   const { createApiKey } = await import('../db/api-keys.ts');
   const { key, secret } = await createApiKey(connection, {
     tenant: options.tenant,
@@ -72,6 +72,7 @@ async function create(connection: Connection, options: CreateOptions): Promise<v
     scopes: options.scope,
     bucket: options.bucket,
     keyPrefix: options.prefix,
+    stagingPrefix: settings.PARTWAY_STAGING_PREFIX,
   });
   if (options.json) {
     console.log(JSON.stringify({ ...key, secret }));
@@ -81,14 +82,14 @@ async function create(connection: Connection, options: CreateOptions): Promise<v
   console.log(secret);
 }
 
-async function list(connection: Connection, options: { json?: true }): Promise<void> {
+async function list({ connection }: OpenRecords, options: { json?: true }): Promise<void> {
   const { listApiKeys } = await import('../db/api-keys.ts');
   const keys = await listApiKeys(connection);
   for (const key of keys) console.log(options.json ? JSON.stringify(key) : describe(key));
   if (keys.length === 0 && !options.json) console.error('there are no keys; make one with: keys create');
 }
 
-async function revoke(connection: Connection, id: string): Promise<void> {
+async function revoke({ connection }: OpenRecords, id: string): Promise<void> {
   const { revokeApiKey } = await import('../db/api-keys.ts');
   if (await revokeApiKey(connection, id)) {
     console.error(`revoked ${id}`);
@@ -110,13 +111,13 @@ function describe(key: ApiKey): string {
 
 /** The records that a gateway with the same settings uses: also while it runs. */
 async function withRecords(
-  work: (connection: Connection) => Promise<void>,
+  work: (records: OpenRecords) => Promise<void>,
   options: { readonly mayCreate: boolean } = { mayCreate: false },
 ): Promise<void> {
   try {
     const { openRecords } = await import('../open-records.ts');
     await using records = await openRecords(process.env, options);
-    await work(records.connection);
+    await work(records);
   } catch (error) {
     reportFailure(error);
   }

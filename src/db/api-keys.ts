@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { UploadError } from '../core/errors.ts';
 import { type Principal, type Scope, scopes } from '../core/principal.ts';
 import type { Connection } from './connection.ts';
-import { and, asc, eq, isNull } from './drizzle.ts';
+import { and, asc, eq, isNull, sql } from './drizzle.ts';
 import { apiKeys, tenants } from './schema.ts';
 
 /** Tells a leaked key from other secrets; scanners look for it. */
@@ -16,6 +16,8 @@ export interface NewApiKey {
   readonly scopes: readonly Scope[];
   readonly bucket: string | undefined;
   readonly keyPrefix: string;
+  /** Keys under it are the gateway's own. */
+  readonly stagingPrefix: string;
 }
 
 export interface ApiKey {
@@ -45,6 +47,7 @@ export function createApiKey(connection: Connection, key: NewApiKey): Promise<{ 
     if (known !== undefined && known.keyPrefix !== tenantKeyPrefix) {
       throw new UploadError('invalid_request', `Tenant ${key.tenant} has the prefix "${known.keyPrefix}" already.`);
     }
+    requireOutside(key.stagingPrefix, tenantKeyPrefix + key.keyPrefix);
     requireApart(
       tenantKeyPrefix,
       all.filter(({ name }) => name !== key.tenant && living.has(name)),
@@ -68,6 +71,14 @@ export function createApiKey(connection: Connection, key: NewApiKey): Promise<{ 
   });
 }
 
+function requireOutside(stagingPrefix: string, prefix: string): void {
+  if (!prefix.startsWith(stagingPrefix)) return;
+  throw new UploadError(
+    'invalid_request',
+    `The prefix "${prefix}" is the gateway's own (PARTWAY_STAGING_PREFIX is "${stagingPrefix}"). Choose another with --tenant-prefix.`,
+  );
+}
+
 /** No tenant's keys may begin with another's prefix; an empty prefix holds all keys. */
 function requireApart(prefix: string, others: readonly { name: string; keyPrefix: string }[]): void {
   const clash = others.find((other) => other.keyPrefix.startsWith(prefix) || prefix.startsWith(other.keyPrefix));
@@ -89,12 +100,12 @@ export function listApiKeys(connection: Connection): Promise<ApiKey[]> {
   });
 }
 
-/** `false` when there is no such key. */
+/** Keeps the time at which it was revoked first. `false` when there is no such key. */
 export function revokeApiKey(connection: Connection, id: string): Promise<boolean> {
   return connection.run(async (db) => {
     const revoked = await db
       .update(apiKeys)
-      .set({ revokedAt: new Date() })
+      .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
       .where(eq(apiKeys.id, id))
       .returning({ id: apiKeys.id });
     return revoked.length === 1;

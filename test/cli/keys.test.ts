@@ -92,6 +92,14 @@ describe('partway keys create', () => {
     );
   });
 
+  it("refuses the gateway's own prefix, exit 2", async () => {
+    const { code, stdout, stderr } = await keys(['create', '--tenant', 'own'], { PARTWAY_STAGING_PREFIX: 'own/' });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toBe(
+      'The prefix "own/" is the gateway\'s own (PARTWAY_STAGING_PREFIX is "own/"). Choose another with --tenant-prefix.\n',
+    );
+  });
+
   it.each([
     [['--tenant', '-x']],
     [['--tenant', 'a/b']],

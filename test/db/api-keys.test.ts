@@ -17,8 +17,16 @@ afterAll(async () => {
 });
 
 function create(changes: Partial<NewApiKey> = {}) {
-  const key = { tenant: newName(), tenantKeyPrefix: undefined, name: '', scopes, bucket: undefined, keyPrefix: '' };
-  return createApiKey(connection, { ...key, ...changes });
+  return createApiKey(connection, {
+    tenant: newName(),
+    tenantKeyPrefix: undefined,
+    name: '',
+    scopes,
+    bucket: undefined,
+    keyPrefix: '',
+    stagingPrefix: '.partway/',
+    ...changes,
+  });
 }
 
 describe('an API key', () => {
@@ -56,6 +64,16 @@ describe('an API key', () => {
     expect(await findPrincipal(connection, gone.secret)).toBeUndefined();
     expect(await findPrincipal(connection, kept.secret)).toMatchObject({ tenant });
     expect(await revokeApiKey(connection, 'nobody')).toBe(false);
+  });
+
+  it('keeps the time at which it was first revoked', async () => {
+    const { key } = await create();
+    await revokeApiKey(connection, key.id);
+    const revokedAt = async () => (await listApiKeys(connection)).find(({ id }) => id === key.id)?.revokedAt;
+    await connection.pool.query("update api_keys set revoked_at = now() - interval '1 day' where id = $1", [key.id]);
+    const first = await revokedAt();
+    expect(await revokeApiKey(connection, key.id)).toBe(true);
+    expect(await revokedAt()).toEqual(first);
   });
 
   it('is listed in the order of creation, revoked ones too', async () => {
@@ -100,6 +118,25 @@ describe("a tenant's prefix", () => {
     });
     expect((await listApiKeys(connection)).filter(({ tenant }) => tenant === other)).toEqual([]);
     expect(await create({ tenant: other })).toMatchObject({ key: { tenantKeyPrefix: `${other}/` } });
+  });
+
+  it.each([
+    ['.partway/', ''],
+    ['.partway/in/', ''],
+    ['', '.partway/in/'],
+  ])("is refused where it is the gateway's own: %j and %j", async (tenantKeyPrefix, keyPrefix) => {
+    const tenant = newName();
+    await expect(create({ tenant, tenantKeyPrefix, keyPrefix })).rejects.toMatchObject({
+      code: 'invalid_request',
+      message: expect.stringContaining(`The prefix "${tenantKeyPrefix}${keyPrefix}" is the gateway's own`),
+    });
+    expect((await listApiKeys(connection)).filter((key) => key.tenant === tenant)).toEqual([]);
+  });
+
+  it("is refused where it is the tenant's name and the gateway's own", async () => {
+    const tenant = newName();
+    await expect(create({ tenant, stagingPrefix: `${tenant}/` })).rejects.toMatchObject({ code: 'invalid_request' });
+    expect(await create({ tenant, stagingPrefix: `${tenant}-2/` })).toMatchObject({ key: { tenant } });
   });
 
   it('is free where only the beginning of a name is the same', async () => {

@@ -28,6 +28,7 @@ async function makeKey(restrictions: Partial<NewApiKey> = {}) {
     scopes: ['uploads:write', 'uploads:read', 'objects:read'],
     bucket: undefined,
     keyPrefix: '',
+    stagingPrefix: '.partway/',
     ...restrictions,
   });
 }
