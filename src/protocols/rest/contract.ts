@@ -177,7 +177,7 @@ const digits = (least: number, most: number) =>
 
 export const uploadPath = z.object({ id: z.string().openapi({ param: { name: 'id', in: 'path' } }) });
 export const partPath = uploadPath.extend({
-  partNumber: digits(0, 999_999_999_999_999).openapi({
+  partNumber: digits(1, 999_999_999_999_999).openapi({
     param: { name: 'partNumber', in: 'path' },
     type: 'integer',
     minimum: 1,

@@ -112,13 +112,13 @@ describe('a part is refused without a call to the store, and before its body is 
     expect(await part.refused(413, 'limit_exceeded')).toMatchObject({ limit: 3 });
   });
 
-  test.each(['0', '10001', '999999999999999'])('where its number is %s', async (partNumber) => {
+  test.each(['10001', '999999999999999'])('where its number is %s', async (partNumber) => {
     const { id } = await gateway.client.create({ key: 'number', partSize });
     const part = await announce(`/uploads/${id}/parts/${partNumber}`, {});
     expect(await part.refused(413, 'limit_exceeded')).toMatchObject({ limit: 10_000 });
   });
 
-  test.each(['-1', '1.5', '1e1', '0x1', 'a', '%31%00', '9999999999999999'])(
+  test.each(['0', '00', '-1', '1.5', '1e1', '0x1', 'a', '%31%00', '9999999999999999'])(
     'where %s is no part number',
     async (partNumber) => {
       const { id } = await gateway.client.create({ key: 'no-number', partSize });
