@@ -6,7 +6,7 @@ import type { Admission } from './protocols/http/admission.ts';
 import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
-import { type Dependency, healthRoutes } from './protocols/http/health.ts';
+import { type Dependency, healthPaths, healthRoutes } from './protocols/http/health.ts';
 import { problemResponse } from './protocols/http/problem.ts';
 import { hasBody } from './protocols/http/raw-body.ts';
 import { referenceRoutes } from './protocols/http/reference.ts';
@@ -45,12 +45,15 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       c.header('X-Request-Id', requestId);
     }
     const brokeOff = outgoing.destroyed && !outgoing.writableFinished;
-    log.info(
+    const status = alreadySent ? outgoing.statusCode : c.res.status;
+    // Orchestrators ask every few seconds; only that all is not well is news.
+    const isRoutine = healthPaths.has(c.req.path) && status < 400;
+    log[isRoutine ? 'debug' : 'info'](
       {
         requestId,
         method: c.req.method,
         path: c.req.path,
-        ...(brokeOff ? {} : { status: alreadySent ? outgoing.statusCode : c.res.status }),
+        ...(brokeOff ? {} : { status }),
         ms: Math.round(performance.now() - began),
       },
       brokeOff ? 'request broke off' : 'request',

@@ -10,6 +10,8 @@ export interface Dependency {
 
 const patienceMs = 5_000;
 
+export const healthPaths: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+
 /** `/healthz`: the process answers. `/readyz`: records and store answer, too. */
 export function healthRoutes(dependencies: readonly Dependency[], onFault: (name: string, error: unknown) => void) {
   const app = new Hono<HttpEnv>();
