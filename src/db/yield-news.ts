@@ -44,6 +44,8 @@ export class YieldNews {
       this.#pauseMs = firstPauseMs;
     } catch {
       this.#startAgain(client);
+      // Not waited for: it may be the server that does not answer.
+      client.end().catch(() => undefined);
     }
   }
 

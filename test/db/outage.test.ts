@@ -150,6 +150,26 @@ describe('a fault of a statement', () => {
   });
 });
 
+describe('news whose connection comes up but cannot listen', () => {
+  it('close it, and start again on another', async () => {
+    const failing = vi.spyOn(pg.Client.prototype, 'query').mockRejectedValueOnce(new Error('no listening now'));
+    const second = new YieldNews(server.url);
+    await second.start();
+    expect(failing).toHaveBeenCalledTimes(1);
+    failing.mockRestore();
+    const listeners = async () => {
+      const { rows } = await connection.pool.query<{ query: string }>(
+        "select query from pg_stat_activity where application_name = 'partway-news'",
+      );
+      return rows.map(({ query }) => query);
+    };
+    // One of them is the news that all tests have.
+    const listening = `listen ${yieldChannel}`;
+    await vi.waitFor(async () => expect(await listeners()).toEqual([listening, listening]), { timeout: 10_000 });
+    await second.stop();
+  });
+});
+
 describe('records that are stopped', () => {
   it('are away for every call, and for news that start then', async () => {
     const upload = await openUpload(records);
