@@ -169,7 +169,7 @@ const clock: Clock = {
 async function startOwnPostgres(settings: Settings, log: Logger, started: AsyncDisposableStack): Promise<string> {
   const postgres = await startEmbeddedPostgres({
     dataDir: resolve(settings.PARTWAY_DATA_DIR),
-    log: (line: string) => log.debug(line),
+    log: (line, level) => log[level](line),
   });
   started.defer(() => postgres.stop());
   return postgres.url;

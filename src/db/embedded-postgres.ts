@@ -4,6 +4,7 @@ import { bringUp, type OwnedServer, shutDown, urlOf } from './embedded/bring-up.
 import { type Cluster, clusterIn, ensureCluster } from './embedded/cluster.ts';
 import { findPostmaster } from './embedded/pid-file.ts';
 import { findPostgresPrograms, type PostgresPrograms } from './embedded/programs.ts';
+import type { Tell } from './embedded/tell.ts';
 
 const restartMs = 1_000;
 
@@ -21,7 +22,7 @@ export interface EmbeddedPostgres {
  */
 export async function startEmbeddedPostgres(options: {
   readonly dataDir: string;
-  readonly log?: ((line: string) => void) | undefined;
+  readonly log?: Tell | undefined;
   readonly signal?: AbortSignal | undefined;
 }): Promise<EmbeddedPostgres> {
   const { log = () => undefined, signal } = options;
@@ -47,12 +48,7 @@ export async function findRunningEmbeddedPostgres(dataDir: string): Promise<{ ur
 }
 
 /** Where the server ends before its time, starts it again on the same port, so that `url` stays true. */
-function supervise(
-  cluster: Cluster,
-  programs: PostgresPrograms,
-  first: OwnedServer,
-  log: (line: string) => void,
-): () => Promise<void> {
+function supervise(cluster: Cluster, programs: PostgresPrograms, first: OwnedServer, log: Tell): () => Promise<void> {
   const stopping = new AbortController();
   let server: OwnedServer | undefined;
   let recovery = Promise.resolve();
@@ -66,13 +62,13 @@ function supervise(
   };
   const recover = async (port: number) => {
     server = undefined;
-    log('Postgres has cut its connections');
+    log('Postgres has cut its connections', 'warn');
     while (!stopping.signal.aborted) {
       try {
         return watch(await bringUp(cluster, programs, { log, signal: stopping.signal, port }));
       } catch (error) {
         if (stopping.signal.aborted) return;
-        log(`Postgres does not come back: ${error instanceof Error ? error.message : error}`);
+        log(`Postgres does not come back: ${error instanceof Error ? error.message : error}`, 'warn');
         await sleep(restartMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       }
     }

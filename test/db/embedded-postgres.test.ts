@@ -12,6 +12,7 @@ import { clusterIn } from '../../src/db/embedded/cluster.ts';
 import { findPostmaster } from '../../src/db/embedded/pid-file.ts';
 import { startPostmaster, stopPostmaster } from '../../src/db/embedded/postmaster.ts';
 import { findPostgresPrograms } from '../../src/db/embedded/programs.ts';
+import type { Tell } from '../../src/db/embedded/tell.ts';
 import { findRunningEmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
 
 const gatewayProgram = fileURLToPath(new URL('../support/postgres-main.ts', import.meta.url));
@@ -185,13 +186,14 @@ describe('the embedded Postgres', () => {
 
   it('is started again at the same address when it is killed', async () => {
     const path = await dataDir();
-    const lines: string[] = [];
-    await using server = disposable(await startEmbeddedPostgres({ dataDir: path, log: (line) => lines.push(line) }));
+    const told: Parameters<Tell>[] = [];
+    const log: Tell = (...line) => told.push(line);
+    await using server = disposable(await startEmbeddedPostgres({ dataDir: path, log }));
     const killed = await findPostmaster(clusterIn(path));
     process.kill(killed!.pid, 'SIGKILL');
     await eventually(async () => expect((await query(server.url, 'SELECT 1 AS one')).rows).toEqual([{ one: 1 }]));
     expect((await findPostmaster(clusterIn(path)))?.pid).not.toBe(killed?.pid);
-    expect(lines).toContain('Postgres has cut its connections');
+    expect(told).toContainEqual(['Postgres has cut its connections', 'warn']);
     await eventually(() => expect(startEmbeddedPostgres({ dataDir: path })).rejects.toThrow('in use by another'));
   });
 
@@ -245,8 +247,13 @@ describe('the embedded Postgres', () => {
   it('leaves nothing of a first start that is called off, and removes what a killed one left', async () => {
     const path = join(folder, 'called-off');
     const stop = new AbortController();
-    const log = () => stop.abort(new Error('called off'));
+    const told: Parameters<Tell>[] = [];
+    const log: Tell = (...line) => {
+      told.push(line);
+      stop.abort(new Error('called off'));
+    };
     await expect(startEmbeddedPostgres({ dataDir: path, log, signal: stop.signal })).rejects.toThrow('called off');
+    expect(told).toEqual([[`creating a Postgres cluster in ${clusterIn(path).directory}`, 'info']]);
     expect(await readdir(path)).toEqual([]);
 
     await mkdir(join(path, 'postgres-draft-killed', 'cluster'), { recursive: true });

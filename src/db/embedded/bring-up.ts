@@ -7,6 +7,7 @@ import { findPostmaster } from './pid-file.ts';
 import { startPostmaster, stopPostmaster } from './postmaster.ts';
 import type { PostgresPrograms } from './programs.ts';
 import { faultsTold } from './server-log.ts';
+import type { Tell } from './tell.ts';
 
 /** A server that another process starts or stops on the same cluster gets this long. */
 const patienceMs = 120_000;
@@ -22,11 +23,11 @@ export interface OwnedServer {
 export async function bringUp(
   cluster: Cluster,
   programs: PostgresPrograms,
-  options: { readonly log: (line: string) => void; readonly signal?: AbortSignal | undefined; readonly port?: number },
+  options: { readonly log: Tell; readonly signal?: AbortSignal | undefined; readonly port?: number },
 ): Promise<OwnedServer> {
   const { log, signal, port } = options;
   const deadline = Date.now() + patienceMs;
-  log(`bringing up Postgres on ${cluster.directory}`);
+  log(`bringing up Postgres on ${cluster.directory}`, 'debug');
   for (;;) {
     const postmaster = await findPostmaster(cluster);
     if (postmaster?.port !== undefined) {

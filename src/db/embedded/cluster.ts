@@ -4,6 +4,7 @@ import { access, mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile 
 import { join, resolve } from 'node:path';
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts';
 import type { PostgresPrograms } from './programs.ts';
+import type { Tell } from './tell.ts';
 
 export const superuser = 'partway';
 
@@ -42,10 +43,10 @@ export async function readPassword(cluster: Cluster): Promise<string> {
 export async function ensureCluster(
   cluster: Cluster,
   programs: PostgresPrograms,
-  options: { readonly log: (line: string) => void; readonly signal?: AbortSignal | undefined },
+  options: { readonly log: Tell; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
   if (await isCreated(cluster)) return;
-  options.log(`creating a Postgres cluster in ${cluster.directory}`);
+  options.log(`creating a Postgres cluster in ${cluster.directory}`, 'info');
   const home = await mkdtemp(join(cluster.dataDir, draftPrefix));
   try {
     const draft = clusterAt(cluster.dataDir, home);
