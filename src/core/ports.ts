@@ -318,7 +318,6 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     page: { readonly after?: ListCursor | undefined; readonly limit: number },
   ): Promise<{ readonly uploads: readonly Upload[]; readonly next: ListCursor | undefined }>;
 
-  findPart(uploadId: string, partNumber: number): Promise<Part | undefined>;
   /** Durable parts with a number above `after`, ascending. */
   listParts(uploadId: string, page: { readonly after: number; readonly limit: number }): Promise<readonly Part[]>;
 

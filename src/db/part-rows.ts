@@ -12,14 +12,8 @@ type Outcome = 'committed' | 'displaced' | 'size_conflict' | 'not_open';
 /** Durable parts, and the counters on the upload that every change of them moves in the same transaction. */
 export function partRows(
   connection: Connection,
-): Pick<UploadRecords, 'findPart' | 'listParts' | 'commitPart' | 'adoptParts' | 'markSigned'> {
+): Pick<UploadRecords, 'listParts' | 'commitPart' | 'adoptParts' | 'markSigned'> {
   return {
-    findPart: (uploadId, partNumber) =>
-      connection.run(async (db) => {
-        const [row] = await db.select().from(parts).where(isSlot(uploadId, partNumber));
-        return row && toPart(row);
-      }),
-
     listParts: (uploadId, { after, limit }) =>
       connection.run(async (db) => {
         const rows = await db
@@ -69,10 +63,6 @@ export function partRows(
         return marked.length === 1;
       }),
   };
-}
-
-function isSlot(uploadId: string, partNumber: number) {
-  return and(eq(parts.uploadId, uploadId), eq(parts.partNumber, partNumber));
 }
 
 /** Whether a live attempt has the slot of one of them. None begins while the upload is locked. */

@@ -137,6 +137,11 @@ export class CoreUnderTest implements AsyncDisposable {
     return found;
   }
 
+  async findPart(upload: Upload, partNumber: number): Promise<Part | undefined> {
+    const [part] = await this.deps.records.listParts(upload.id, { after: partNumber - 1, limit: 1 });
+    return part?.partNumber === partNumber ? part : undefined;
+  }
+
   /** What is at the upload's key. */
   async objectOf(upload: Upload): Promise<Buffer | undefined> {
     const address = { bucket: upload.bucket, key: upload.storeKey };

@@ -159,7 +159,7 @@ describe('a part whose answer was lost after its last byte', () => {
     const part = await core.put(upload, 1, content);
     const cut = loseNextAnswer();
     await failureOf(core.put(upload, 1, late));
-    expect(await core.deps.records.findPart(upload.id, 1)).toEqual({ ...part, isDoubtful: true });
+    expect(await core.findPart(upload, 1)).toEqual({ ...part, isDoubtful: true });
     await cut.land();
     expect(await codeOf(core.complete(upload))).toBe('incomplete');
     expect(await core.objectOf(upload)).toBeUndefined();
@@ -261,7 +261,7 @@ describe('an attempt whose last byte is on its way', () => {
     expect(refusal.retryAfterSeconds).toBeGreaterThanOrEqual(1);
     held.store();
     const part = await first;
-    expect(await core.deps.records.findPart(upload.id, 1)).toEqual(part);
+    expect(await core.findPart(upload, 1)).toEqual(part);
     await expectCompleted(upload, older);
   });
 

@@ -54,7 +54,7 @@ describe('parts that went straight to the store', () => {
     const reported = await report(upload, parts);
     expect(reported).toMatchObject({ receivedBytes: content.length, offset: content.length, contiguousParts: 2 });
     expect(core.store.calls).toEqual(['listParts']);
-    expect(await core.deps.records.findPart(upload.id, 2)).toEqual({
+    expect(await core.findPart(upload, 2)).toEqual({
       ...parts[1],
       offset: core.partSizeBytes,
       digests: {},
@@ -144,7 +144,7 @@ describe('in the free layout', () => {
     const upload = await core.create({ layout: 'free', partSizeBytes: undefined });
     const part = await putAtStore(upload, 1, randomBytes(123));
     expect(await report(upload, [part])).toMatchObject({ receivedBytes: 123 });
-    expect(await core.deps.records.findPart(upload.id, 1)).toMatchObject({ sizeBytes: 123, offset: undefined });
+    expect(await core.findPart(upload, 1)).toMatchObject({ sizeBytes: 123, offset: undefined });
   });
 
   it('parts may not be more than the declared size together', async () => {
@@ -164,7 +164,7 @@ describe('a stated MD5', () => {
     const upload = await core.create({ sizeBytes: content.length });
     const stated = { ...listed, digests: { md5: md5.toString('base64'), crc32: 'AAAAAA==' } };
     await report(upload, [stated], withMd5Etags([listed]));
-    const { digests } = (await core.deps.records.findPart(upload.id, 1))!;
+    const { digests } = (await core.findPart(upload, 1))!;
     expect(digests).toEqual({ md5: md5.toString('base64') });
   });
 
@@ -172,11 +172,11 @@ describe('a stated MD5', () => {
     const other = await core.create({ sizeBytes: content.length });
     const wrong = { ...listed, digests: { md5: createHash('md5').digest('base64') } };
     await report(other, [wrong], withMd5Etags([listed])).catch(() => undefined);
-    expect((await core.deps.records.findPart(other.id, 1))?.digests ?? {}).toEqual({});
+    expect((await core.findPart(other, 1))?.digests ?? {}).toEqual({});
     const opaque = await core.create({ sizeBytes: content.length });
     const part = await putAtStore(opaque, 1, content);
     await report(opaque, [{ ...part, digests: { md5: md5.toString('base64') } }]);
-    expect((await core.deps.records.findPart(opaque.id, 1))?.digests).toEqual({});
+    expect((await core.findPart(opaque, 1))?.digests).toEqual({});
   });
 });
 
@@ -207,7 +207,7 @@ describe('a report that meets', () => {
       return proceed();
     });
     expect(await codeOf(report(upload, [part]))).toBe('upload_gone');
-    expect(await core.deps.records.findPart(upload.id, 1)).toBeUndefined();
+    expect(await core.findPart(upload, 1)).toBeUndefined();
   });
 
   it('an attempt that died at the same part takes its place, and doubts it', async () => {
@@ -217,7 +217,7 @@ describe('a report that meets', () => {
     await core.deps.records.beginAttempt(dead);
     const reported = await report(upload, [await putAtStore(upload, 1, content)]);
     expect(reported.receivedBytes).toBe(content.length);
-    expect(await core.deps.records.findPart(upload.id, 1)).toMatchObject({ isDoubtful: true });
+    expect(await core.findPart(upload, 1)).toMatchObject({ isDoubtful: true });
     await core.complete(upload);
     expect((await core.objectOf(upload))?.equals(content)).toBe(true);
   });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import {
+  findPart,
   leaseMs,
   newName,
   newPart,
@@ -49,7 +50,7 @@ describe('beginAttempt', () => {
     const part = newPart(1);
     await storePart(records, upload, part);
     expect(await begin(upload, 'again')).toMatchObject({ kind: 'begun', part });
-    expect(await records.findPart(upload.id, 1)).toEqual(part);
+    expect(await findPart(records, upload, 1)).toEqual(part);
   });
 
   it('names the attempt that has the slot', async () => {

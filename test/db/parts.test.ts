@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AdoptedPart, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import {
+  findPart,
   leaseMs,
   look,
   newName,
@@ -54,7 +55,7 @@ describe('commitPart', () => {
     const upload = await openUpload(records);
     const part = newPart(1, { digests: { crc32: 'AAAAAA==', md5: 'bWQ1' } });
     expect(await storePart(records, upload, part)).toEqual({ kind: 'committed', offset: 10 });
-    expect(await records.findPart(upload.id, 1)).toEqual(part);
+    expect(await findPart(records, upload, 1)).toEqual(part);
     expect(await look(records, upload)).toMatchObject({ offset: 10, contiguousParts: 1, receivedBytes: 10 });
     expect(await storePart(records, upload, newPart(1))).toMatchObject({ kind: 'committed' });
   });
@@ -321,7 +322,7 @@ describe('forgetParts', () => {
     for (const number of [1, 2, 3]) await storePart(records, upload, newPart(number));
     await opened.forget(upload.id, [2]);
     expect(await look(records, upload)).toMatchObject({ offset: 10, contiguousParts: 1, receivedBytes: 20 });
-    expect(await records.findPart(upload.id, 2)).toBeUndefined();
+    expect(await findPart(records, upload, 2)).toBeUndefined();
     await storePart(records, upload, newPart(2));
     expect(await look(records, upload)).toMatchObject({ offset: 30, contiguousParts: 3, receivedBytes: 30 });
   });

@@ -108,6 +108,11 @@ export async function storePart(
   return records.commitPart({ uploadId, attemptId, part, fixesSize });
 }
 
+export async function findPart(records: UploadRecords, { id }: Upload, partNumber: number): Promise<Part | undefined> {
+  const [part] = await records.listParts(id, { after: partNumber - 1, limit: 1 });
+  return part?.partNumber === partNumber ? part : undefined;
+}
+
 export async function look(records: UploadRecords, { tenant, id }: Upload): Promise<Upload> {
   const upload = await records.find(tenant, id);
   if (upload === undefined) throw new Error('the upload is gone');
