@@ -57,7 +57,9 @@ const environment = z.object({
   PARTWAY_DATA_DIR: z
     .string()
     .default('./data')
-    .describe('Where the embedded Postgres and the disk store keep their files.'),
+    .describe(
+      'Where the embedded Postgres and the disk store keep their files. It belongs to one gateway: several share DATABASE_URL and S3.',
+    ),
   S3_BUCKET: bucketName.optional().describe('The default bucket. Unset: the disk store under the data directory.'),
   S3_ENDPOINT: url.optional().describe('The S3 endpoint: MinIO, Ceph RGW, … Unset: AWS.'),
   S3_REGION: z.string().default('us-east-1').describe('The region that requests are signed for.'),
