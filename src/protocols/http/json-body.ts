@@ -38,7 +38,7 @@ export const optionalJsonBody: MiddlewareHandler<HttpEnv> = async (c, next) => {
   if (hasBody(c.env.incoming)) return jsonBody(c, next);
   c.req.raw = new Request(c.req.url, {
     method: c.req.method,
-    headers: { 'content-type': 'application/json' },
+    headers: { ...c.req.header(), 'content-type': 'application/json' },
     body: '{}',
   });
   await next();

@@ -4,10 +4,10 @@ import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { optionalJsonBody } from '../http/json-body.ts';
 import { completeBody, uploadBody, uploadPath } from './contract.ts';
-import { wholeDigest } from './create.ts';
 import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
+import { reprDigestHeader, wholeDigestOf } from './whole-digest.ts';
 
 const route = createRoute({
   method: 'post',
@@ -15,7 +15,11 @@ const route = createRoute({
   summary: 'Make the object',
   description: 'Repeated, it gets the same answer. The body may be left out.',
   middleware: optionalJsonBody,
-  request: { params: uploadPath, body: { content: { 'application/json': { schema: completeBody } } } },
+  request: {
+    params: uploadPath,
+    headers: reprDigestHeader,
+    body: { content: { 'application/json': { schema: completeBody } } },
+  },
   responses: {
     200: json(uploadBody, 'The store has confirmed the object'),
     202: json(uploadBody, 'It goes on: ask again after Retry-After'),
@@ -33,7 +37,7 @@ export function addComplete(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       uploadId: c.req.valid('param').id,
       parts,
       sizeBytes: size,
-      digest: digest === undefined ? undefined : wholeDigest(digest),
+      digest: wholeDigestOf({ digest }, c.req.valid('header')),
     });
     const body = renderUpload(outcome.upload, deps);
     if (outcome.kind === 'pending') return c.json(body, 202, { 'Retry-After': String(outcome.retryAfterSeconds) });

@@ -1,15 +1,13 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { createUpload } from '../../core/create.ts';
-import type { DigestAlgorithm } from '../../core/digest.ts';
-import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
-import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { createBody, uploadBody } from './contract.ts';
 import { publicUrlOf, type RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { json, problem } from './responses.ts';
+import { reprDigestHeader, wholeDigestOf } from './whole-digest.ts';
 
 const route = createRoute({
   method: 'post',
@@ -17,7 +15,7 @@ const route = createRoute({
   summary: 'Create an upload',
   middleware: jsonBody,
   request: {
-    headers: z.object({
+    headers: reprDigestHeader.extend({
       'idempotency-key': z.string().min(1).max(255).optional().openapi({
         description: 'The same key and body again get the same upload',
       }),
@@ -41,7 +39,7 @@ export function addCreate(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       ...body,
       sizeBytes: size,
       partSizeBytes: partSize,
-      digest: digest === undefined ? undefined : wholeDigest(digest),
+      digest: wholeDigestOf({ digest }, c.req.valid('header')),
       ifNoneMatch: ifNoneMatch === '*',
       expiresInSeconds: expiresIn,
       idempotencyKey: c.req.valid('header')['idempotency-key'],
@@ -49,15 +47,4 @@ export function addCreate(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
     const url = publicUrlOf(deps);
     return c.json(renderUpload(upload, deps), 201, { Location: `${url}/uploads/${upload.id}` });
   });
-}
-
-/** @throws UploadError `invalid_request` where the field names more than one digest that is known */
-export function wholeDigest(field: string): { algorithm: DigestAlgorithm; value: string } {
-  const [first, second] = parseDigestField(field, 'digest');
-  if (first === undefined || second !== undefined) {
-    throw new UploadError('invalid_request', 'digest: state one digest of the whole.', {
-      details: { field: 'digest' },
-    });
-  }
-  return { algorithm: first[0], value: first[1] };
 }

@@ -55,6 +55,30 @@ describe.each(await availableStores())('the digest of the whole on %s', (store) 
     await refused(gateway.client.read('wrong'), 404, 'object_not_found');
   });
 
+  test('is also stated as Repr-Digest, at create', async () => {
+    const [right, sha256] = [`crc32=:${crc32Of(bytesOf(3))}:`, `sha-256=:${Buffer.alloc(32).toString('base64')}:`];
+    const { id, digest } = await gateway.client.create({ key: 'header', size: 3 }, { 'Repr-Digest': wrong });
+    expect(digest).toBe(wrong);
+    await gateway.client.putPart(id, 1, bytesOf(3));
+    await refused(gateway.client.request('POST', `/uploads/${id}/complete`), 422, 'digest_mismatch');
+    const create = (header: string) =>
+      gateway.client.request('POST', '/uploads', { key: 'header', size: 3, digest: right }, { 'Repr-Digest': header });
+    expect((await create(right)).status).toBe(201);
+    for (const header of [wrong, sha256, `${right}, ${sha256}`, 'nonsense']) {
+      await refused(create(header), 400, 'invalid_request');
+    }
+  });
+
+  test('is also stated as Repr-Digest, at complete', async () => {
+    const right = `crc32=:${crc32Of(bytesOf(3))}:`;
+    const { id } = await gateway.client.create({ key: 'header-at-complete', size: 3 });
+    await gateway.client.putPart(id, 1, bytesOf(3), { 'x-amz-checksum-crc32': crc32Of(bytesOf(3)) });
+    const complete = (header: string) =>
+      gateway.client.request('POST', `/uploads/${id}/complete`, undefined, { 'Repr-Digest': header });
+    await refused(complete(wrong), 422, 'digest_mismatch');
+    expect((await complete(right)).status).toBe(200);
+  });
+
   test('given at complete, is checked where every part was sent with one', async () => {
     const { id } = await gateway.client.create({ key: 'at-complete', size, partSize });
     await storeAll(id, parts, (bytes) => ({ 'x-amz-checksum-crc32': crc32Of(bytes) }));
