@@ -159,6 +159,8 @@ async function storeFragment(
   const stopRenewing = keepLease(deps, live, async (leaseMs) =>
     (await records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
   );
+  const bytes = Buffer.concat(chunks, sizeBytes);
+  let isHeld = false;
   try {
     const digests = await digestsOf(write, chunks);
     await sendAgain(write, 'putObject', (signal) =>
@@ -166,7 +168,7 @@ async function storeFragment(
         {
           bucket: upload.bucket,
           key: fragment.stagingKey,
-          body: Buffer.concat(chunks, sizeBytes),
+          body: bytes,
           sizeBytes,
         },
         { signal },
@@ -187,17 +189,19 @@ async function storeFragment(
     if (committed.kind !== 'committed') throw await write.refused(committed.kind);
     const current = requireOpen(write.seen(committed.upload));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
-    const isHeld = countedBytes === sizeBytes;
-    if (isHeld) deps.held.hold(fragmentId, chunks, countedBytes);
+    isHeld = countedBytes === sizeBytes;
+    if (isHeld) deps.held.hold(fragmentId, [bytes], countedBytes);
     const { covered } = committed;
     if (covered !== undefined) {
       await deps.compositions.start(upload.id, () => composeSlot(deps, current, covered));
     }
+    if (isHeld) chunks.forEach(freeBuffer);
     return isHeld;
   } catch (error) {
     await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
     throw await told(deps, upload, error);
   } finally {
+    if (!isHeld) freeBuffer(bytes);
     stopRenewing();
     live.end();
   }
