@@ -1,5 +1,13 @@
 import { freeBuffer } from './free-buffer.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { Clock } from './ports.ts';
+
+interface Held {
+  readonly chunks: readonly Buffer[];
+  readonly bytes: number;
+  readonly sinceMs: number;
+  uses: number;
+}
 
 /**
  * Bytes of durable fragments, held so that composing them need not read them back. They are in the store, too: the
@@ -7,10 +15,12 @@ import type { MemoryBudget } from './memory-budget.ts';
  */
 export class HeldFragments {
   readonly #budget: MemoryBudget;
-  readonly #held = new Map<string, { readonly chunks: readonly Buffer[]; readonly bytes: number; uses: number }>();
+  readonly #clock: Pick<Clock, 'now'>;
+  readonly #held = new Map<string, Held>();
 
-  constructor(budget: MemoryBudget) {
+  constructor(budget: MemoryBudget, clock: Pick<Clock, 'now'>) {
     this.#budget = budget;
+    this.#clock = clock;
     budget.onPressure('durable', () => this.#dropOldest());
   }
 
@@ -20,7 +30,7 @@ export class HeldFragments {
 
   /** Takes over buffers that the budget counts already. */
   hold(fragmentId: string, chunks: readonly Buffer[], bytes: number): void {
-    this.#held.set(fragmentId, { chunks, bytes, uses: 0 });
+    this.#held.set(fragmentId, { chunks, bytes, sinceMs: this.#clock.now().getTime(), uses: 0 });
   }
 
   /** The fragment's bytes; they stay until `letGo`. */
@@ -44,9 +54,16 @@ export class HeldFragments {
     if (held.uses === 0) held.chunks.forEach(freeBuffer);
   }
 
-  #dropOldest(): boolean {
-    for (const [id, { uses }] of this.#held) {
-      if (uses > 0) continue;
+  /** Of clients that went away, and of slots that another process composed. */
+  dropOlderThan(ms: number): void {
+    const sinceMs = this.#clock.now().getTime() - ms;
+    while (this.#dropOldest(sinceMs));
+  }
+
+  #dropOldest(untilMs = Number.POSITIVE_INFINITY): boolean {
+    for (const [id, held] of this.#held) {
+      if (held.sinceMs > untilMs) return false;
+      if (held.uses > 0) continue;
       this.drop(id);
       return true;
     }

@@ -22,6 +22,7 @@ export class SlotBody {
   #receivedBytes = 0;
   #handedChunks = 0;
   #handedBytes = 0;
+  #sentChunks = 0;
   #countedBytes = 0;
   #isHeld = true;
   #isReleased = false;
@@ -91,12 +92,15 @@ export class SlotBody {
     this.#outlet?.destroy();
     this.#handedChunks = 0;
     this.#handedBytes = 0;
-    this.#outlet = new Outlet(
+    this.#sentChunks = 0;
+    const outlet = new Outlet(
       () => this.#hand(),
-      (chunk) => this.#isHeld || freeBuffer(chunk),
+      // What an earlier try has sent says nothing about this one.
+      (chunk) => this.#outlet === outlet && this.#onSent(chunk),
     );
-    if (this.#failure !== undefined) this.#outlet.destroy(this.#failure);
-    return this.#outlet;
+    this.#outlet = outlet;
+    if (this.#failure !== undefined) outlet.destroy(this.#failure);
+    return outlet;
   }
 
   /** What came, from the first byte, where it `isHeld`; the budget counts it still. */
@@ -127,6 +131,11 @@ export class SlotBody {
     this.dispose();
   }
 
+  #onSent(chunk: Buffer): void {
+    this.#sentChunks += 1;
+    if (!this.#isHeld) freeBuffer(chunk);
+  }
+
   #hand(): Buffer | 'wait' | 'end' {
     const index = this.#handedChunks;
     const chunk = this.#chunks[index];
@@ -151,6 +160,7 @@ export class SlotBody {
   #giveUp(): boolean {
     const isLess = this.#isHeld && this.#countedBytes > 0;
     this.#isHeld = false;
+    for (const chunk of this.#chunks.slice(0, this.#sentChunks)) if (chunk !== undefined) freeBuffer(chunk);
     this.#budget.give(this.#countedBytes);
     this.#countedBytes = 0;
     this.#chunks.fill(undefined, 0, this.#handedChunks);

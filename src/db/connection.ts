@@ -27,6 +27,19 @@ export class Connection {
     this.#db = drizzle({ client: this.pool });
   }
 
+  /**
+   * One row of a function's answer, by a statement that each connection prepares once: writing and planning it anew
+   * costs more than running it.
+   */
+  async call(name: string, text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
+    try {
+      const { rows } = await this.pool.query<Record<string, unknown>>({ name, text, values: [...values] });
+      return rows[0] ?? {};
+    } catch (error) {
+      throw toRecordsError(error);
+    }
+  }
+
   /** One statement or a few independent ones. */
   async run<T>(work: (db: Db) => Promise<T>): Promise<T> {
     try {

@@ -30,9 +30,7 @@ export function rangeRows(connection: Connection): RangeRecords {
       }),
 
     beginFragment: async ({ fragmentId, stagingKey, ...wanted }) => {
-      const row = await call(sql`
-        select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
-          from partway_begin_fragment(${begun(wanted)}, ${fragmentId}, ${stagingKey})`);
+      const row = await connection.call('begin_fragment', beginFragment, [...begun(wanted), fragmentId, stagingKey]);
       if (row.outcome !== 'begun') return refusalOf(row, wanted);
       return {
         kind: 'begun',
@@ -43,8 +41,7 @@ export function rangeRows(connection: Connection): RangeRecords {
     },
 
     beginRangePart: async (wanted) => {
-      const row = await call(sql`
-        select outcome, (upload).*, holder, retry_ms from partway_begin_part(${begun(wanted)})`);
+      const row = await connection.call('begin_part', beginPart, begun(wanted));
       if (row.outcome === 'begun') return { kind: 'begun', upload: uploadOf(row) };
       if (row.outcome === 'not_whole') return { kind: 'not_whole', upload: uploadOf(row) };
       return refusalOf(row, wanted);
@@ -62,11 +59,11 @@ export function rangeRows(connection: Connection): RangeRecords {
 
     commitFragment: async ({ uploadId, fragmentId, attemptId, sizeBytes, digests, slot, leaseMs, ...input }) => {
       const { composeAttemptId, writerId = null, chain } = input;
-      const row = await call(sql`
-        select outcome, (upload).*, pieces
-          from partway_commit_fragment(${uploadId}, ${fragmentId}, ${attemptId}, ${sizeBytes}, ${JSON.stringify(digests)},
-            ${slot.offset}, ${slot.offset + slot.sizeBytes}, ${composeAttemptId}, ${leaseMs},
-            ${writerId}, ${chain?.endsAt ?? null}, ${chain?.state ?? null})`);
+      const row = await connection.call('commit_fragment', commitFragment, [
+        ...[uploadId, fragmentId, attemptId, sizeBytes, JSON.stringify(digests)],
+        ...[slot.offset, slot.offset + slot.sizeBytes, composeAttemptId, leaseMs],
+        ...[writerId, chain?.endsAt ?? null, chain?.state ?? null],
+      ]);
       if (row.outcome !== 'committed') return { kind: row.outcome === 'not_open' ? 'not_open' : 'displaced' };
       const pieces = row.pieces as Fragment[] | null;
       return {
@@ -87,11 +84,11 @@ export function rangeRows(connection: Connection): RangeRecords {
 
     commitRangePart: async ({ uploadId, attemptId, part, runs, writerId = null, chain }) => {
       const rows = runs?.map(({ offset, sizeBytes, digests }): RunRow => [offset, sizeBytes, digests]);
-      const row = await call(sql`
-        select outcome, (upload).*
-          from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null}, ${part.sizeBytes},
-            ${part.etag}, ${JSON.stringify(part.digests)}, false, ${rows === undefined ? null : JSON.stringify(rows)},
-            ${writerId}, ${chain?.endsAt ?? null}, ${chain?.state ?? null})`);
+      const row = await connection.call('commit_range_part', commitPart, [
+        ...[uploadId, part.partNumber, attemptId, part.offset ?? null, part.sizeBytes, part.etag],
+        ...[JSON.stringify(part.digests), false, rows === undefined ? null : JSON.stringify(rows)],
+        ...[writerId, chain?.endsAt ?? null, chain?.state ?? null],
+      ]);
       if (row.outcome === 'committed') return { kind: 'committed', upload: uploadOf(row) };
       return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
     },
@@ -216,10 +213,19 @@ export function rangeRows(connection: Connection): RangeRecords {
 /** How long a call whose answer never came may still put an object there. */
 const settleMs = 120_000;
 
-function begun(wanted: WantedRange): SQL {
+const placeholders = (count: number) => Array.from({ length: count }, (_, index) => `$${index + 1}`).join(', ');
+const beginFragment = `select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
+  from partway_begin_fragment(${placeholders(14)})`;
+const beginPart = `select outcome, (upload).*, holder, retry_ms from partway_begin_part(${placeholders(12)})`;
+const commitFragment = `select outcome, (upload).*, pieces from partway_commit_fragment(${placeholders(12)})`;
+const commitPart = `select outcome, (upload).* from partway_commit_part(${placeholders(12)})`;
+
+function begun(wanted: WantedRange): unknown[] {
   const { tenant, uploadId, slot, from, to, attemptId, leaseMs, totalBytes = null, writerId = null } = wanted;
-  return sql`${tenant}, ${uploadId}, ${slot.partNumber}, ${slot.offset}, ${slot.offset + slot.sizeBytes}, ${wanted.basePartSizeBytes},
-    ${from}, ${to}, ${attemptId}, ${leaseMs}, ${totalBytes}, ${writerId}`;
+  return [
+    ...[tenant, uploadId, slot.partNumber, slot.offset, slot.offset + slot.sizeBytes, wanted.basePartSizeBytes],
+    ...[from, to, attemptId, leaseMs, totalBytes, writerId],
+  ];
 }
 
 function refusalOf(row: RawRow, { slot }: WantedRange): RangeRefusal {
@@ -280,15 +286,16 @@ function toRun([offset, sizeBytes, digests]: RunRow): Run {
   return { offset: Number(offset), sizeBytes: Number(sizeBytes), digests };
 }
 
-const uploadColumns = Object.entries(getTableColumns(uploads));
+const uploadColumns = Object.entries(getTableColumns(uploads)).map(
+  ([name, column]) => [name, column.name, (value: unknown) => column.mapFromDriverValue(value)] as const,
+);
 
 /** A row that a function returned, read as drizzle reads its own. */
 function uploadOf(raw: RawRow): ReturnType<typeof toUpload> {
-  const row = Object.fromEntries(
-    uploadColumns.map(([name, column]) => {
-      const value = raw[column.name];
-      return [name, value === null || value === undefined ? null : column.mapFromDriverValue(value)];
-    }),
-  );
+  const row: Record<string, unknown> = {};
+  for (const [name, column, read] of uploadColumns) {
+    const value = raw[column];
+    row[name] = value === null || value === undefined ? null : read(value);
+  }
   return toUpload(row as UploadRow);
 }

@@ -30,9 +30,9 @@ export const principal: Principal = {
   keyPrefix: '',
 };
 
-function memoryOf(budgetBytes: number): Pick<Deps, 'memory' | 'held' | 'compositions'> {
+function memoryOf(budgetBytes: number, clock: FakeClock): Pick<Deps, 'memory' | 'held' | 'compositions'> {
   const memory = new MemoryBudget(budgetBytes);
-  return { memory, held: new HeldFragments(memory), compositions: new Compositions() };
+  return { memory, held: new HeldFragments(memory, clock), compositions: new Compositions() };
 }
 
 /** The core over a real Postgres and a real store, with time in the test's hands. */
@@ -66,7 +66,7 @@ export class CoreUnderTest implements AsyncDisposable {
       settings: settingsFor(parts.bucket),
       halted: new AbortController().signal,
       attempts: new LiveAttempts(this.clock),
-      ...memoryOf(256 * 1024 * 1024),
+      ...memoryOf(256 * 1024 * 1024, this.clock),
     };
   }
 
@@ -88,7 +88,7 @@ export class CoreUnderTest implements AsyncDisposable {
   /** The same core in another process: its own clock and attempts, the same records and store. */
   elsewhere(budgetBytes = 256 * 1024 * 1024): Deps {
     const clock = new FakeClock();
-    return { ...this.deps, clock, attempts: new LiveAttempts(clock), ...memoryOf(budgetBytes) };
+    return { ...this.deps, clock, attempts: new LiveAttempts(clock), ...memoryOf(budgetBytes, clock) };
   }
 
   /** The smallest size of a part that is not the last. */

@@ -133,7 +133,10 @@ class Run {
       case 'store_fails':
         core.store.next(
           each.call,
-          failing<ObjectStore>(each.afterwards && each.call !== 'getObject', new StoreError('unavailable', 'injected')) as never,
+          failing<ObjectStore>(
+            each.afterwards && each.call !== 'getObject',
+            new StoreError('unavailable', 'injected'),
+          ) as never,
         );
         return;
       case 'records_fail':
