@@ -27,6 +27,12 @@ export class BodyReader {
     else if (body.destroyed) this.#onClose();
   }
 
+  /** The next bytes, `max` at most, where they are here already: a promise for each buffer would cost too much. */
+  takeNow(max: number): Buffer | undefined {
+    const chunk = this.#queue[0];
+    return chunk && this.#cut(chunk, max);
+  }
+
   /** The next bytes, `max` at most; `undefined` at the body's end. @throws ClientGoneError, UploadError, the reason of `fail` */
   async take(max: number): Promise<Buffer | undefined> {
     for (;;) {

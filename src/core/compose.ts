@@ -40,6 +40,7 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
   } catch (error) {
     const refused = error instanceof StoreError && error.kind !== 'unavailable';
     await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
+    for (const { id } of slot.fragments) deps.held.drop(id, { ownsBuffers: false });
     if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
     throw toUploadError(error);
   } finally {

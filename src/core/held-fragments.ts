@@ -46,12 +46,13 @@ export class HeldFragments {
     if (held !== undefined) held.uses -= 1;
   }
 
-  drop(fragmentId: string): void {
+  /** @param ownsBuffers no failed call may still be writing them */
+  drop(fragmentId: string, { ownsBuffers = true } = {}): void {
     const held = this.#held.get(fragmentId);
     if (held === undefined) return;
     this.#held.delete(fragmentId);
     this.#budget.give(held.bytes);
-    if (held.uses === 0) held.chunks.forEach(freeBuffer);
+    if (ownsBuffers && held.uses === 0) held.chunks.forEach(freeBuffer);
   }
 
   /** Of clients that went away, and of slots that another process composed. */

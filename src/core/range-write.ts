@@ -27,6 +27,8 @@ export class RangeWrite {
   readonly writerId: string | undefined;
   readonly chain: RunningMd5 | undefined;
   totalBytes: number | undefined;
+  /** Every call that was given this request's buffers has succeeded: nobody else holds them. */
+  ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
   /** As the records told it last. */
@@ -65,7 +67,10 @@ export class RangeWrite {
 
   seen(upload: Upload): PlannedUpload {
     if (upload.layout.kind !== 'planned') throw new Error(`upload ${upload.id} lost its layout`);
-    this.upload = { ...upload, layout: upload.layout };
+    // Answers of the records may overtake each other.
+    if (upload.state !== this.upload.state || upload.receivedBytes >= this.upload.receivedBytes) {
+      this.upload = { ...upload, layout: upload.layout };
+    }
     return this.upload;
   }
 

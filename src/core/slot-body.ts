@@ -17,6 +17,8 @@ export class SlotBody {
   readonly #budget: MemoryBudget;
   readonly #digests: readonly RunningDigest[];
   readonly #beforeLast: () => Promise<void> | void;
+  /** Nobody else holds the buffers: no earlier try may still be writing them. */
+  #ownsBuffers = true;
   /** Those that were handed on are dropped once they are no longer held. */
   #chunks: (Buffer | undefined)[] = [];
   #receivedBytes = 0;
@@ -71,9 +73,13 @@ export class SlotBody {
     else this.#outlet?.more();
   }
 
+  get hasRoom(): boolean {
+    return this.#receivedBytes - this.#handedBytes <= waitingBytes || this.#failure !== undefined;
+  }
+
   /** Resolves when the store has taken enough for more to come, or has failed. */
   async room(): Promise<void> {
-    while (this.#receivedBytes - this.#handedBytes > waitingBytes && this.#failure === undefined) {
+    while (!this.hasRoom) {
       await new Promise<void>((resolve) => {
         this.#onRoom = resolve;
       });
@@ -89,6 +95,7 @@ export class SlotBody {
 
   /** The body from its first byte. Only while it `isHeld`. */
   open(): Readable {
+    if (this.#outlet !== undefined) this.#ownsBuffers = false;
     this.#outlet?.destroy();
     this.#handedChunks = 0;
     this.#handedBytes = 0;
@@ -127,13 +134,17 @@ export class SlotBody {
 
   /** As `dispose`, for a body that the store has confirmed: nobody reads from its buffers any more. */
   free(): void {
-    this.chunks().forEach(freeBuffer);
+    for (const chunk of this.#chunks) this.#free(chunk);
     this.dispose();
   }
 
   #onSent(chunk: Buffer): void {
     this.#sentChunks += 1;
-    if (!this.#isHeld) freeBuffer(chunk);
+    if (!this.#isHeld) this.#free(chunk);
+  }
+
+  #free(chunk: Buffer | undefined): void {
+    if (this.#ownsBuffers && chunk !== undefined) freeBuffer(chunk);
   }
 
   #hand(): Buffer | 'wait' | 'end' {
@@ -160,7 +171,7 @@ export class SlotBody {
   #giveUp(): boolean {
     const isLess = this.#isHeld && this.#countedBytes > 0;
     this.#isHeld = false;
-    for (const chunk of this.#chunks.slice(0, this.#sentChunks)) if (chunk !== undefined) freeBuffer(chunk);
+    for (const chunk of this.#chunks.slice(0, this.#sentChunks)) this.#free(chunk);
     this.#budget.give(this.#countedBytes);
     this.#countedBytes = 0;
     this.#chunks.fill(undefined, 0, this.#handedChunks);

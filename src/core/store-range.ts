@@ -34,21 +34,19 @@ const pauseMs = 300;
  * @throws UploadError
  */
 export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promise<void> {
-  const { deps } = write;
   let isHeld = false;
   try {
-    if (bytes.at === slot.offset && bytes.sizeBytes === slot.sizeBytes) {
-      if (await storeWhole(write, slot, bytes)) return;
-    }
+    const fillsSlot = bytes.at === slot.offset && bytes.sizeBytes === slot.sizeBytes;
+    if (fillsSlot && (await storeWhole(write, slot, bytes))) return;
     isHeld = await storeGaps(write, slot, bytes);
   } finally {
-    if (!isHeld) release(deps, bytes);
+    if (!isHeld) release(write, bytes);
   }
 }
 
-export function release(deps: Deps, { chunks, countedBytes }: HeldBytes): void {
+export function release({ deps, ownsBuffers }: RangeWrite, { chunks, countedBytes }: HeldBytes): void {
   deps.memory.give(countedBytes);
-  chunks.forEach(freeBuffer);
+  if (ownsBuffers) chunks.forEach(freeBuffer);
 }
 
 /** As the slot's part, straight from memory. `false`: some of it is durable already. */
@@ -143,7 +141,7 @@ interface FragmentToStore {
   readonly chunks: readonly Buffer[];
 }
 
-/** @returns whether its bytes are held on, for composing: if the budget counts all of them */
+/** @returns whether its bytes are held on, for composing: where the budget counts all of them */
 async function storeFragment(
   write: RangeWrite,
   slot: Slot,
@@ -189,7 +187,7 @@ async function storeFragment(
     if (committed.kind !== 'committed') throw await write.refused(committed.kind);
     const current = requireOpen(write.seen(committed.upload));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
-    isHeld = countedBytes === sizeBytes;
+    isHeld = countedBytes === sizeBytes && write.ownsBuffers;
     if (isHeld) deps.held.hold(fragmentId, [bytes], countedBytes);
     const { covered } = committed;
     if (covered !== undefined) {
@@ -201,7 +199,7 @@ async function storeFragment(
     await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
     throw await told(deps, upload, error);
   } finally {
-    if (!isHeld) freeBuffer(bytes);
+    if (!isHeld && write.ownsBuffers) freeBuffer(bytes);
     stopRenewing();
     live.end();
   }
@@ -214,6 +212,7 @@ async function sendAgain<T>(write: RangeWrite, call: string, send: (signal: Abor
     try {
       return await tellingFaults(deps, call, upload.id, () => send(deps.halted));
     } catch (error) {
+      write.ownsBuffers = false;
       const mayPass = error instanceof StoreError && error.kind === 'unavailable';
       if (!mayPass || attempt === tries) throw error;
       await deps.clock.sleep(pauseMs * attempt, deps.halted);

@@ -63,12 +63,12 @@ export async function streamSlot(
     live.signal.addEventListener('abort', onStop);
     try {
       for (let left = slot.sizeBytes; left > 0; ) {
-        const chunk = await reader.take(left);
+        const chunk = reader.takeNow(left) ?? (await reader.take(left));
         if (chunk === undefined) throw new ClientGoneError('the body ended early');
         write.chain?.feed(slot.offset + slot.sizeBytes - left, chunk);
         left -= chunk.length;
         body.write(chunk);
-        await body.room();
+        if (!body.hasRoom) await body.room();
         if (body.failure !== undefined) throw body.failure;
       }
       const saved = write.chain?.save();

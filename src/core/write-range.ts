@@ -182,7 +182,7 @@ async function keepWhatCame(write: RangeWrite, slot: Slot, streamed: StreamedSlo
 async function storeAll(write: RangeWrite, slot: Slot, pieces: readonly HeldBytes[]): Promise<void> {
   let isStored = true;
   for (const piece of pieces) {
-    if (!isStored) release(write.deps, piece);
+    if (!isStored) release(write, piece);
     else isStored = await storeRange(write, slot, piece).then(yes, no);
   }
 }
@@ -228,16 +228,18 @@ async function collect(
   },
 ): Promise<number> {
   const { memory } = write.deps;
-  const { slot, at, bodyEnd } = place;
+  const { at } = place;
   const most = mostToCollect(write, place);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
   let failure: unknown;
   while (sizeBytes < most) {
-    const chunk = await reader.take(most - sizeBytes).catch((error: unknown) => {
-      failure = error;
-    });
+    const chunk =
+      reader.takeNow(most - sizeBytes) ??
+      (await reader.take(most - sizeBytes).catch((error: unknown) => {
+        failure = error;
+      }));
     if (chunk === undefined) break;
     chunks.push(chunk);
     sizeBytes += chunk.length;
