@@ -8,13 +8,14 @@ import { freeBuffer } from './free-buffer.ts';
 import { keepLease } from './keep-lease.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
-import { DisplacedError } from './live-attempts.ts';
+import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
 import { StoreError } from './ports.ts';
 import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
+import type { Run } from './upload.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
 export interface HeldBytes {
@@ -31,14 +32,15 @@ const pauseMs = 300;
 /**
  * Makes bytes in memory durable: those that fill a slot as its part, others as fragments in the slot's gaps. What is
  * stored at their place already is compared. Takes the bytes over, with what the budget counts for them.
+ * @param leased the gap that the first of the bytes are for, where it was leased before they came
  * @throws UploadError
  */
-export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promise<void> {
+export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes, leased?: LeasedGap): Promise<void> {
   let isHeld = false;
   try {
     const fillsSlot = bytes.at === slot.offset && bytes.sizeBytes === slot.sizeBytes;
-    if (fillsSlot && (await storeWhole(write, slot, bytes))) return;
-    isHeld = await storeGaps(write, slot, bytes);
+    if (fillsSlot && leased === undefined && (await storeWhole(write, slot, bytes))) return;
+    isHeld = await storeGaps(write, slot, bytes, leased);
   } finally {
     if (!isHeld) release(write, bytes);
   }
@@ -90,34 +92,78 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   }
 }
 
-/** Fills the gaps that the bytes reach. Whether the bytes are held on, for composing. */
-async function storeGaps(write: RangeWrite, slot: Slot, bytes: HeldBytes): Promise<boolean> {
+/** A gap of a slot that is leased for a fragment, and what is durable around it. */
+export interface LeasedGap {
+  readonly runs: readonly Run[];
+  /** `undefined` where all of the range is durable: then nothing is leased. */
+  readonly gap: { readonly from: number; readonly to: number } | undefined;
+  readonly fragmentId: string;
+  readonly stagingKey: string;
+  readonly attemptId: string;
+  readonly live: LiveAttempt;
+  /** Renews the lease no more. */
+  end(): void;
+}
+
+/** Leases the first gap of a range. @throws UploadError */
+export async function leaseGap(
+  write: RangeWrite,
+  slot: Slot,
+  range: { readonly from: number; readonly to: number },
+): Promise<LeasedGap> {
   const { deps } = write;
+  const fragmentId = newId();
+  const stagingKey = `${deps.settings.stagingPrefix}${write.upload.id}/${fragmentId}`;
+  const { runs, gap, attemptId } = await write.lease(slot, range, (wanted) =>
+    deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
+  );
+  const live = deps.attempts.begin(attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
+    gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
+  );
+  const end = () => {
+    stopRenewing();
+    live.end();
+  };
+  return { runs, gap, fragmentId, stagingKey, attemptId, live, end };
+}
+
+/** Nothing came for the gap. */
+export async function giveBack({ deps }: RangeWrite, { gap, fragmentId, attemptId, end }: LeasedGap): Promise<void> {
+  end();
+  if (gap !== undefined) await deps.records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
+}
+
+/** Fills the gaps that the bytes reach. Whether the bytes are held on, for composing. */
+async function storeGaps(
+  write: RangeWrite,
+  slot: Slot,
+  bytes: HeldBytes,
+  leased: LeasedGap | undefined,
+): Promise<boolean> {
   const end = bytes.at + bytes.sizeBytes;
-  let at = bytes.at;
-  while (at < end) {
-    const fragmentId = newId();
-    const stagingKey = `${deps.settings.stagingPrefix}${write.upload.id}/${fragmentId}`;
-    const begun = await write.lease(slot, { from: at, to: end }, (wanted) =>
-      deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
-    );
-    const { gap, attemptId } = begun;
-    if (!write.isAppend) {
-      try {
-        await requireSameBytes(begun.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
-      } catch (error) {
-        if (gap !== undefined) await deps.records.dropFragment({ fragmentId, attemptId });
-        if (isDiffering(error)) await deps.records.markConflicted(write.upload.id);
-        throw error;
-      }
+  let next = leased;
+  for (let at = bytes.at; at < end; ) {
+    const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
+    next = undefined;
+    try {
+      if (!write.isAppend) await requireSameBytes(lease.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
+    } catch (error) {
+      await giveBack(write, lease);
+      if (isDiffering(error)) await write.deps.records.markConflicted(write.upload.id);
+      throw error;
     }
-    if (gap === undefined) return false;
-    const isAll = gap.from === bytes.at && gap.to === end;
-    const chunks = isAll ? bytes.chunks : [...cut(bytes, gap)];
-    const fragment = { fragmentId, stagingKey, attemptId, ...gap, chunks };
-    const isHeld = await storeFragment(write, slot, fragment, isAll ? bytes.countedBytes : 0);
+    const { gap } = lease;
+    if (gap === undefined || gap.from >= end) {
+      await giveBack(write, lease);
+      return false;
+    }
+    const place = { from: gap.from, to: Math.min(gap.to, end) };
+    const isAll = place.from === bytes.at && place.to === end;
+    const chunks = isAll ? bytes.chunks : [...cut(bytes, place)];
+    const isHeld = await storeFragment(write, slot, lease, { ...place, chunks }, isAll ? bytes.countedBytes : 0);
     if (isAll) return isHeld;
-    at = gap.to;
+    at = place.to;
   }
   return false;
 }
@@ -132,45 +178,26 @@ function* cut({ at, chunks }: HeldBytes, gap: { readonly from: number; readonly 
   }
 }
 
-interface FragmentToStore {
-  readonly fragmentId: string;
-  readonly stagingKey: string;
-  readonly attemptId: string;
-  readonly from: number;
-  readonly to: number;
-  readonly chunks: readonly Buffer[];
-}
-
 /** @returns whether its bytes are held on, for composing: where the budget counts all of them */
 async function storeFragment(
   write: RangeWrite,
   slot: Slot,
-  fragment: FragmentToStore,
+  { fragmentId, attemptId, stagingKey, live, end }: LeasedGap,
+  { from, to, chunks }: { readonly from: number; readonly to: number; readonly chunks: readonly Buffer[] },
   countedBytes: number,
 ): Promise<boolean> {
   const { deps } = write;
   const { records } = deps;
-  const { fragmentId, attemptId, chunks, from, to } = fragment;
   const sizeBytes = to - from;
   const upload = requireOpen(write.upload);
-  const live = deps.attempts.begin(attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
-  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
-    (await records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
-  );
   const bytes = Buffer.concat(chunks, sizeBytes);
   let isHeld = false;
   try {
+    // Who was displaced may commit what it holds: the records decide.
+    if (!write.isLeaving) live.seal();
     const digests = await digestsOf(write, chunks);
     await sendAgain(write, 'putObject', (signal) =>
-      deps.store.putObject(
-        {
-          bucket: upload.bucket,
-          key: fragment.stagingKey,
-          body: bytes,
-          sizeBytes,
-        },
-        { signal },
-      ),
+      deps.store.putObject({ bucket: upload.bucket, key: stagingKey, body: bytes, sizeBytes }, { signal }),
     );
     const committed = await records.commitFragment({
       uploadId: upload.id,
@@ -200,8 +227,7 @@ async function storeFragment(
     throw await told(deps, upload, error);
   } finally {
     if (!isHeld && write.ownsBuffers) freeBuffer(bytes);
-    stopRenewing();
-    live.end();
+    end();
   }
 }
 

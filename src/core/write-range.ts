@@ -12,7 +12,7 @@ import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { RangeWrite, sizeError } from './range-write.ts';
 import { startMd5 } from './running-md5.ts';
-import { type HeldBytes, release, storeRange } from './store-range.ts';
+import { giveBack, type HeldBytes, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
 import { isOfClient, markCareful, type StreamedSlot, streamSlot } from './stream-slot.ts';
 import { completeWhole, tellSize } from './tell-size.ts';
 import type { Upload } from './upload.ts';
@@ -228,8 +228,9 @@ async function collect(
   },
 ): Promise<number> {
   const { memory } = write.deps;
-  const { at } = place;
+  const { slot, at } = place;
   const most = mostToCollect(write, place);
+  const ahead = leaseAhead(write, reader, place, most);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
@@ -254,14 +255,42 @@ async function collect(
     if (isEnd) write.totalBytes ??= at + sizeBytes;
   }
   write.isLeaving = failure !== undefined;
+  const bytes = { at, chunks, sizeBytes, countedBytes };
+  let leased: LeasedGap | undefined;
+  try {
+    leased = await ahead;
+  } catch (error) {
+    release(write, bytes);
+    throw error;
+  }
   if (sizeBytes > 0) {
-    const stored = storeRange(write, write.slotAt(at), { at, chunks, sizeBytes, countedBytes });
+    const stored = storeRange(write, leased === undefined ? write.slotAt(at) : slot, bytes, leased);
     if (failure === undefined) await stored;
     else await stored.catch(() => undefined);
-  }
+  } else if (leased !== undefined) await giveBack(write, leased);
   if (failure !== undefined) throw failure;
   if (sizeBytes === 0) throw new ClientGoneError('the body ended early');
   return sizeBytes;
+}
+
+/**
+ * Where a piece ends is known of a body of known length: its place is leased while it comes. A refusal ends the reading,
+ * and so does a newer request for it.
+ */
+function leaseAhead(
+  write: RangeWrite,
+  reader: BodyReader,
+  { slot, at, bodyEnd }: { readonly slot: Slot; readonly at: number; readonly bodyEnd: number | undefined },
+  most: number,
+): Promise<LeasedGap> | undefined {
+  const fillsSlot = at === slot.offset && most === slot.sizeBytes;
+  if (bodyEnd === undefined || fillsSlot) return undefined;
+  const ahead = leaseGap(write, slot, { from: at, to: at + most });
+  ahead.then(
+    ({ live }) => live.signal.addEventListener('abort', () => reader.fail(live.signal.reason)),
+    (error: unknown) => reader.fail(error),
+  );
+  return ahead;
 }
 
 function mostToCollect(

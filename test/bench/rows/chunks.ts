@@ -58,7 +58,8 @@ async function measureSmallChunks(bench: Bench): Promise<readonly Figure[]> {
     gateway: chunksTo(gateway, store, sizeBytes),
     tus: emptied(tus, store, sizeBytes, () => new TusUploader(tus.url).upload({ sizeBytes, chunkBytes: MiB })),
   };
-  for (const warmUp of Object.values(contenders)) await warmUp();
+  // A few hundred requests, until Node has compiled what they run.
+  for (let round = 0; round < 4; round++) for (const warmUp of Object.values(contenders)) await warmUp();
   const samples = await alternate(contenders, { rounds: 7, budgetMs: 120_000 });
   const speedRatios = ratios(speedsOf(samples.gateway), speedsOf(samples.tus));
   const cpus = samples.gateway.map(({ cpuSecondsPerGib }) => cpuSecondsPerGib);
