@@ -196,8 +196,16 @@ BEGIN
   gap_from := p_from;
   gap_to := p_to;
   runs := '[]';
-  FOR run IN SELECT "offset", size, digests FROM fragments
-    WHERE upload_id = p_upload AND part_number = p_part AND state = 'durable' ORDER BY "offset"
+  -- Of those that begin before the range only the last can reach into it: durable runs never overlap.
+  FOR run IN
+    (SELECT "offset", size, digests FROM fragments
+       WHERE upload_id = p_upload AND part_number = p_part AND state = 'durable' AND "offset" <= p_from
+       ORDER BY "offset" DESC LIMIT 1)
+    UNION ALL
+    (SELECT "offset", size, digests FROM fragments
+       WHERE upload_id = p_upload AND part_number = p_part AND state = 'durable'
+         AND "offset" > p_from AND "offset" < p_to
+       ORDER BY "offset")
   LOOP
     runs := runs || jsonb_build_array(jsonb_build_array(run."offset", run.size, run.digests));
     IF run."offset" <= gap_from THEN
@@ -301,7 +309,8 @@ DECLARE
   u uploads%ROWTYPE;
   f fragments%ROWTYPE;
   slot parts%ROWTYPE;
-  covered bigint;
+  reached bigint;
+  is_covered boolean;
 BEGIN
   SELECT * INTO u FROM uploads WHERE id = p_upload FOR UPDATE;
   IF NOT FOUND OR u.state <> 'open' THEN
@@ -320,15 +329,21 @@ BEGIN
     RETURN;
   END IF;
   UPDATE fragments SET state = 'durable', size = p_size, digests = p_digests, lease_until = NULL WHERE id = p_fragment;
-  SELECT sum(size) INTO covered FROM fragments
-    WHERE upload_id = p_upload AND part_number = f.part_number AND state = 'durable';
-  IF covered = least(p_slot_to, u.size) - p_slot_from AND (slot.attempt_id IS NULL OR slot.attempt_until <= now()) THEN
+  reached := partway_advance(p_upload, u."offset", f."offset", f."offset" + p_size);
+  IF reached > f."offset" THEN
+    -- All before it is durable: nothing needs to be counted.
+    is_covered := reached >= least(p_slot_to, u.size);
+  ELSE
+    SELECT sum(size) = least(p_slot_to, u.size) - p_slot_from INTO is_covered FROM fragments
+      WHERE upload_id = p_upload AND part_number = f.part_number AND state = 'durable';
+  END IF;
+  IF is_covered AND (slot.attempt_id IS NULL OR slot.attempt_until <= now()) THEN
     PERFORM partway_lease_slot(p_upload, f.part_number, p_compose_attempt, p_lease_ms);
     pieces := partway_pieces(p_upload, f.part_number);
   END IF;
   UPDATE uploads
     SET received_bytes = u.received_bytes + p_size,
-        "offset" = partway_advance(p_upload, u."offset", f."offset", f."offset" + p_size),
+        "offset" = reached,
         digest_offset = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_end ELSE u.digest_offset END,
         digest_state = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_state ELSE u.digest_state END,
         work_due = CASE WHEN pieces IS NOT NULL OR u.received_bytes + p_size = u.size

@@ -3,7 +3,7 @@ import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 
 /** What waits here unread at most; more stays in the socket. */
-const queuedBytes = 256 * 1024;
+const queuedBytes = 128 * 1024;
 
 /** A request's body, to be taken in pieces by whoever stores them. It flows only while somebody takes. */
 export class BodyReader {

@@ -18,6 +18,11 @@ export class MemoryBudget {
     return this.#usedBytes;
   }
 
+  /** More than half is in use: who is slow to fill what it holds should let it go. */
+  get isTight(): boolean {
+    return this.#usedBytes > this.#limitBytes / 2;
+  }
+
   /** To hold bytes: what others hold of durable bytes is given up for it. `false`: there is no room. */
   take(bytes: number): boolean {
     return this.#take(bytes, ['durable']);

@@ -21,7 +21,9 @@ const KiB = 1024;
 /** The largest fragment: what is held for it until it is stored. */
 const largestFragmentBytes = 8 * KiB * KiB;
 /** With the budget used up, so much of a body is collected on top of it. */
-const smallestFragmentBytes = 256 * KiB;
+const smallestFragmentBytes = 64 * KiB;
+/** While memory is tight, what a slow client has sent is stored after so long, as soon as it is that much. */
+const slowAfterMs = 2_000;
 export interface WriteRangeInput {
   readonly principal: Principal;
   /** As it was last seen: what matters of it is read anew in the records. */
@@ -227,7 +229,8 @@ async function collect(
     readonly endsUpload: boolean;
   },
 ): Promise<number> {
-  const { memory } = write.deps;
+  const { memory, clock } = write.deps;
+  const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
   const most = mostToCollect(write, place);
   const ahead = leaseAhead(write, reader, place, most);
@@ -246,6 +249,7 @@ async function collect(
     sizeBytes += chunk.length;
     if (countedBytes === sizeBytes - chunk.length && memory.take(chunk.length)) countedBytes += chunk.length;
     else if (sizeBytes >= smallestFragmentBytes) break;
+    if (memory.isTight && sizeBytes >= smallestFragmentBytes && clock.now().getTime() > slowAtMs) break;
   }
   // Known in time, the end makes what came a part, however short.
   if (place.endsUpload && failure === undefined) {

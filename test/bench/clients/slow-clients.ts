@@ -16,7 +16,16 @@ export interface SlowClients {
 /** Clients that each send one body, each at its own slow and steady rate. */
 export function startSlowClients(
   urls: readonly string[],
-  { sizeBytes, bytesPerSecond }: { readonly sizeBytes: number; readonly bytesPerSecond: number },
+  {
+    sizeBytes,
+    bytesPerSecond,
+    headers = {},
+  }: {
+    readonly sizeBytes: number;
+    /** 0: it sends the headers and no byte of the body. */
+    readonly bytesPerSecond: number;
+    readonly headers?: Readonly<Record<string, string>>;
+  },
 ): SlowClients {
   const agent = new Agent({ maxSockets: Number.POSITIVE_INFINITY });
   const chunk = someBytes(Math.ceil((bytesPerSecond * tickMs) / 1000));
@@ -26,7 +35,8 @@ export function startSlowClients(
   let lost = 0;
   let arrived = 0;
   const arrive = (url: string) => {
-    const client = open({ method: 'PUT', url, agent, sizeBytes });
+    const client = open({ method: 'PUT', url, agent, sizeBytes, headers });
+    client.flushHeaders();
     const end = () => {
       if (clients.delete(client) && !stopped) lost += 1;
     };
@@ -38,7 +48,7 @@ export function startSlowClients(
     arrived += arrivalsPerTick;
     for (const client of clients) {
       // One that is held back by the gateway waits: its bytes must not pile up here.
-      if (client.writableNeedDrain) continue;
+      if (client.writableNeedDrain || chunk.length === 0) continue;
       client.write(chunk);
       sentBytes += chunk.length;
     }

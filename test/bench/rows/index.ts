@@ -1,3 +1,4 @@
+import { besideRows } from './beside.ts';
 import { callRows } from './calls.ts';
 import { chunkRows } from './chunks.ts';
 import { latePartRows } from './late-parts.ts';
@@ -13,4 +14,5 @@ export const rows: readonly Row[] = [
   ...latePartRows,
   ...peerRows,
   ...chunkRows,
+  ...besideRows,
 ];
