@@ -131,17 +131,29 @@ export function claimRows(
         return row && toUpload(row);
       }),
 
-    finishAbort: ({ retentionMs, reason, ...claim }) =>
-      change(
-        claim,
-        {
-          state: 'aborted',
-          expiresAt: fromNow(retentionMs),
-          ...(reason === undefined ? {} : { reason }),
-          ...unclaimed,
-        },
-        sql`${uploads.state} in ('aborting', 'completing')`,
-      ),
+    finishAbort: ({ id, claimId, retentionMs, reason }) =>
+      connection.transaction(async (tx) => {
+        const [row] = await tx
+          .update(uploads)
+          .set({
+            state: 'aborted',
+            expiresAt: fromNow(retentionMs),
+            ...(reason === undefined ? {} : { reason }),
+            ...unclaimed,
+            updatedAt: sql`now()`,
+          })
+          .where(
+            and(eq(uploads.id, id), eq(uploads.claimId, claimId), sql`${uploads.state} in ('aborting', 'completing')`),
+          )
+          .returning();
+        if (row === undefined) return undefined;
+        // One that is pending may have its object on the way yet: its lease has to run out first.
+        await tx
+          .update(fragments)
+          .set({ state: 'retired', leaseUntil: sql`now()` })
+          .where(and(eq(fragments.uploadId, id), eq(fragments.state, 'durable')));
+        return toUpload(row);
+      }),
   };
 }
 

@@ -174,10 +174,8 @@ export function rangeRows(connection: Connection): RangeRecords {
           update fragments f set state = 'retired', lease_until = ${fromNow(leaseMs)}
             from uploads u
             where u.id = f.upload_id and f.id in (
-              select f.id from fragments f join uploads u on u.id = f.upload_id
-                where f.state <> 'durable' and f.lease_until <= now()
-                   or f.state = 'durable' and u.state in ('completed', 'aborted', 'deleted')
-                limit ${limit} for update of f skip locked)
+              select id from fragments where state <> 'durable' and lease_until <= now()
+                limit ${limit} for update skip locked)
             returning f.id, f.staging_key, u.bucket`);
         return rows.map(({ id, staging_key, bucket }) => ({ id, stagingKey: staging_key, bucket }));
       }),

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { abortUpload } from '../../src/core/abort.ts';
 import type { CreateInput } from '../../src/core/create.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { ClientGoneError } from '../../src/core/errors.ts';
@@ -312,4 +313,13 @@ describe('an append', () => {
     await append(1000, content.length);
     await expectObject(upload, content);
   });
+});
+
+test('an upload that is aborted leaves no fragments', async () => {
+  const upload = await create(3 * slotBytes);
+  await write(upload, 500, randomBytes(1000));
+  expect(await leftovers(upload)).toEqual({ fragments: 1, objects: 1 });
+  await abortUpload(core.deps, principal, upload.id);
+  await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
+  expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
 });
