@@ -137,7 +137,8 @@ BEGIN
     retry_ms := extract(epoch FROM upload.writer_until - now()) * 1000;
     RETURN;
   END IF;
-  IF p_writer IS NOT NULL AND p_from > upload."offset" THEN
+  -- The writer itself begins a slot while the store confirms the one before.
+  IF p_writer IS NOT NULL AND upload.writer_id IS DISTINCT FROM p_writer AND p_from > upload."offset" THEN
     outcome := 'gap';
     RETURN;
   END IF;

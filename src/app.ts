@@ -2,6 +2,8 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Deps } from './core/deps.ts';
 import { newId } from './core/random.ts';
 import type { Logger } from './observability/log.ts';
+import { contentRangeFront } from './protocols/content-range/index.ts';
+import { googleFront } from './protocols/google/index.ts';
 import type { Admission } from './protocols/http/admission.ts';
 import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
@@ -20,6 +22,8 @@ export interface AppOptions {
   readonly dependencies: readonly Dependency[];
   readonly publicUrl: string | undefined;
   readonly readsObjects: boolean;
+  readonly supersedeAfterMs: number;
+  readonly readBackBytes: number;
   readonly log: Logger;
   /** Answers then ask the client to close its connection. */
   readonly isStopping: () => boolean;
@@ -87,6 +91,8 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       description: 'Resumable uploads into S3. List the parts and carry on.',
     },
   });
+  app.route('/', contentRangeFront({ ...options, errorLog }));
   app.route('/', restFront({ ...options, errorLog }));
+  app.route('/', googleFront({ ...options, errorLog }));
   return app;
 }

@@ -108,7 +108,7 @@ const environment = z.object({
   PARTWAY_MEMORY_BUDGET: smallest(8 * KiB ** 2, '8MiB')
     .default(256 * KiB ** 2)
     .describe(
-      'Memory for bodies under way, half a MiB for each part; with the budget used up further ones are answered 503.',
+      'Memory for bodies under way, half a MiB each, and for bytes that are held to save work; with the budget used up further bodies are answered 503.',
     ),
   PARTWAY_MAX_SIZE: smallest(1, '1')
     .refine((bytes) => bytes <= largestObjectBytes, { error: 'wanted: at most 50000GiB, the largest object of S3' })
@@ -136,6 +136,16 @@ const environment = z.object({
   PARTWAY_READ_OBJECTS: flag
     .optional()
     .describe('Serves objects at /objects/<key>. Unset: true with the disk store, false with S3.'),
+  PARTWAY_SUPERSEDE_AFTER: span
+    .default(10 * 60_000)
+    .describe(
+      'A first chunk that differs from the stored one begins the file anew, once nobody has written to it for so long (Content-Range on a name).',
+    ),
+  PARTWAY_READ_BACK_MAX: size
+    .default(KiB ** 3)
+    .describe(
+      "The largest object that is read back once for an MD5 or CRC-32C that Google's clients ask for and that could not be carried along.",
+    ),
   PARTWAY_BODY_IDLE_TIMEOUT: timer
     .default(15_000)
     .describe(

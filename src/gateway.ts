@@ -88,10 +88,11 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     settings: { ...coreSettings(settings), ...overrides.coreSettings },
     attempts: new LiveAttempts(clock),
     memory,
-    held: new HeldFragments(memory),
+    held: new HeldFragments(memory, clock),
     compositions: new Compositions(),
     halted: halt.signal,
   };
+  started.defer(clock.every(60_000, () => core.held.dropOlderThan(heldMs)));
   core.records.onYield((attemptId) => core.attempts.yield(attemptId));
   const reaper = new Reaper(core, {
     onFault: (error, upload) => log.warn({ uploadId: upload?.id, code: error.code, err: error.cause }, 'reaper: later'),
@@ -113,6 +114,8 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     ],
     publicUrl: settings.PARTWAY_PUBLIC_URL,
     readsObjects,
+    supersedeAfterMs: settings.PARTWAY_SUPERSEDE_AFTER,
+    readBackBytes: settings.PARTWAY_READ_BACK_MAX,
     log,
     isStopping: () => stopping.signal.aborted,
   });
@@ -143,6 +146,9 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     },
   };
 }
+
+/** So long a pause in an upload, and what is held of it is read back when it is needed. */
+const heldMs = 600_000;
 
 function wrap<T>(port: T, wrapper: ((port: T) => T) | undefined): T {
   return wrapper === undefined ? port : wrapper(port);

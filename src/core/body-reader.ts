@@ -47,6 +47,16 @@ export class BodyReader {
     }
   }
 
+  /** Shows the next bytes, and keeps none of them. @throws ClientGoneError where there are fewer */
+  async pass(bytes: number, see: (chunk: Buffer) => void): Promise<void> {
+    for (let left = bytes; left > 0; ) {
+      const chunk = this.takeNow(left) ?? (await this.take(left));
+      if (chunk === undefined) throw new ClientGoneError('the body ended early');
+      see(chunk);
+      left -= chunk.length;
+    }
+  }
+
   /** Whether the body has been taken to its end. Waits for the end where it may follow at once. */
   async isAtEnd(): Promise<boolean> {
     const next = await this.take(Number.POSITIVE_INFINITY);

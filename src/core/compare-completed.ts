@@ -1,5 +1,5 @@
 import { BodyReader } from './body-reader.ts';
-import { requireSameBytes } from './compare-runs.ts';
+import { compareRun, unverifiableError } from './compare-runs.ts';
 import type { Deps } from './deps.ts';
 import { sizeError } from './range-write.ts';
 import type { Upload } from './upload.ts';
@@ -17,22 +17,15 @@ export async function compareWithCompleted(deps: Deps, upload: Upload, input: Wr
   const reader = new BodyReader(deps, input.body());
   try {
     let at = offset;
-    for (;;) {
+    while (!(await reader.isAtEnd())) {
       const [run] = await deps.records.listRuns(upload.id, { from: at, limit: 1 });
-      const chunks: Buffer[] = [];
-      let length = 0;
-      const wanted = run === undefined ? 1 : run.offset + run.sizeBytes - at;
-      while (length < wanted) {
-        const chunk = await reader.take(wanted - length);
-        if (chunk === undefined) break;
-        chunks.push(chunk);
-        length += chunk.length;
-      }
-      if (length === 0) return upload;
-      if (run === undefined) throw sizeError(upload, at + length);
-      await requireSameBytes([run], at, chunks, length);
-      at += length;
+      if (run === undefined) throw sizeError(upload, at + 1);
+      const isCut = run.offset !== at || (sizeBytes !== undefined && run.offset + run.sizeBytes > end);
+      if (isCut) throw unverifiableError(run);
+      await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
+      at += run.sizeBytes;
     }
+    return upload;
   } finally {
     reader.end();
   }

@@ -1,4 +1,4 @@
-import { type DigestAlgorithm, isCombinable, startDigest } from './digest.ts';
+import { combinableAlgorithms, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import type { Run } from './upload.ts';
 
@@ -18,12 +18,25 @@ export async function requireSameBytes(
     const runEnd = run.offset + run.sizeBytes;
     if (runEnd <= at || run.offset >= end) continue;
     if (run.offset < at || runEnd > end) throw unverifiableError(run);
-    const algorithm = Object.keys(run.digests).find((name) => isCombinable(name as DigestAlgorithm));
-    if (algorithm === undefined) throw unverifiableError(run);
-    const digest = startDigest(algorithm as DigestAlgorithm);
-    for (const chunk of slice(chunks, run.offset - at, runEnd - at)) digest.update(chunk);
-    if ((await digest.finish()) !== run.digests[algorithm as DigestAlgorithm]) throw differsError(run);
+    await compareRun(run, (see) => {
+      for (const chunk of slice(chunks, run.offset - at, runEnd - at)) see(chunk);
+    });
   }
+}
+
+/**
+ * The same for the bytes of one run, as `pass` shows them.
+ * @throws UploadError `state_conflict`
+ */
+export async function compareRun(
+  run: Run,
+  pass: (see: (chunk: Buffer) => void) => Promise<void> | void,
+): Promise<void> {
+  const algorithm = combinableAlgorithms.find((name) => run.digests[name] !== undefined);
+  if (algorithm === undefined) throw unverifiableError(run);
+  const digest = startDigest(algorithm);
+  await pass((chunk) => digest.update(chunk));
+  if ((await digest.finish()) !== run.digests[algorithm]) throw differsError(run);
 }
 
 function* slice(chunks: readonly Buffer[], from: number, to: number): Generator<Buffer> {
@@ -43,7 +56,7 @@ export function differsError(run: { readonly offset: number; readonly sizeBytes:
   });
 }
 
-function unverifiableError(run: Run): UploadError {
+export function unverifiableError(run: Run): UploadError {
   const last = run.offset + run.sizeBytes - 1;
   return new UploadError(
     'state_conflict',

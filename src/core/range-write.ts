@@ -2,7 +2,6 @@ import type { PlannedUpload } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireSeen } from './find.ts';
-import { renewEveryMs } from './keep-lease.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
@@ -119,7 +118,8 @@ export class RangeWrite {
         await deps.records.displaceWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
-      if (waitedMs > renewEveryMs(deps) + 1000) throw busyError(begun.retryAfterMs);
+      // Of a process that died: nobody gives it way before it runs out.
+      if (waitedMs > settings.leaseMs + 1000) throw busyError(begun.retryAfterMs);
       if (holder.id !== asked) await this.#askToYield(holder);
       asked = holder.id;
       await clock.sleep(pollMs);

@@ -11,11 +11,12 @@ import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { RangeWrite, sizeError } from './range-write.ts';
+import { repeatSlot } from './repeat-slot.ts';
 import { startMd5 } from './running-md5.ts';
 import { giveBack, type HeldBytes, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
 import { isOfClient, markCareful, type StreamedSlot, streamSlot } from './stream-slot.ts';
 import { completeWhole, tellSize } from './tell-size.ts';
-import type { Upload } from './upload.ts';
+import type { Run, Upload } from './upload.ts';
 
 const KiB = 1024;
 /** The largest fragment: what is held for it until it is stored. */
@@ -121,6 +122,7 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
     let at = input.offset;
     const bodyEnd = input.sizeBytes === undefined ? undefined : at + input.sizeBytes;
     while (bodyEnd === undefined ? !(await read().isAtEnd()) : at < bodyEnd) {
+      requireSize(at + 1, write.deps.settings);
       if (at === (write.upload.sizeBytes ?? write.totalBytes)) throw sizeError(write.upload, at + 1);
       const slot = write.slotAt(at);
       const streamed = isStreamed(write, slot, at, bodyEnd) ? await streamSlot(write, slot, read) : undefined;
@@ -136,7 +138,10 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
       }
       await Promise.all(underWay);
       underWay.clear();
-      at += await collect(write, read(), { slot, at, bodyEnd, endsUpload: input.endsUpload === true });
+      const repeated = coversSlot(slot, at, bodyEnd) ? await repeatSlot(write, slot, read()) : false;
+      at += repeated
+        ? slot.sizeBytes
+        : await collect(write, read(), { slot, at, bodyEnd, endsUpload: input.endsUpload === true });
     }
     await Promise.all(underWay);
     if (input.endsUpload) write.totalBytes ??= at;
@@ -158,8 +163,11 @@ function openReader({ deps }: RangeWrite, input: WriteRangeInput, displaced: Abo
 
 /** A slot that the body covers whole needs no fragment; a line that breaks often gets no slot through. */
 function isStreamed({ upload }: RangeWrite, slot: Slot, at: number, bodyEnd: number | undefined): boolean {
-  const coversSlot = at === slot.offset && bodyEnd !== undefined && bodyEnd >= slot.offset + slot.sizeBytes;
-  return coversSlot && upload.carefulFragmentBytes === undefined;
+  return coversSlot(slot, at, bodyEnd) && upload.carefulFragmentBytes === undefined;
+}
+
+function coversSlot(slot: Slot, at: number, bodyEnd: number | undefined): boolean {
+  return at === slot.offset && bodyEnd !== undefined && bodyEnd >= slot.offset + slot.sizeBytes;
 }
 
 /** When the client breaks off in the middle of a slot, what came becomes fragments. */
@@ -232,12 +240,21 @@ async function collect(
   const { memory, clock } = write.deps;
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
-  const most = mostToCollect(write, place);
+  let most = mostToCollect(write, place);
   const ahead = leaseAhead(write, reader, place, most);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
   let failure: unknown;
+  let runs: readonly Run[] = [];
+  ahead?.then(
+    (lease) => {
+      runs = lease.runs;
+      most = endOutsideRuns(runs, at + most) - at;
+    },
+    () => undefined,
+  );
+  const mayBreak = () => sizeBytes >= smallestFragmentBytes && endOutsideRuns(runs, at + sizeBytes) === at + sizeBytes;
   while (sizeBytes < most) {
     const chunk =
       reader.takeNow(most - sizeBytes) ??
@@ -248,8 +265,8 @@ async function collect(
     chunks.push(chunk);
     sizeBytes += chunk.length;
     if (countedBytes === sizeBytes - chunk.length && memory.take(chunk.length)) countedBytes += chunk.length;
-    else if (sizeBytes >= smallestFragmentBytes) break;
-    if (memory.isTight && sizeBytes >= smallestFragmentBytes && clock.now().getTime() > slowAtMs) break;
+    else if (mayBreak()) break;
+    if (memory.isTight && clock.now().getTime() > slowAtMs && mayBreak()) break;
   }
   // Known in time, the end makes what came a part, however short.
   if (place.endsUpload && failure === undefined) {
@@ -277,6 +294,12 @@ async function collect(
   return sizeBytes;
 }
 
+/** A run is compared as a whole: one in which the piece would end is taken to its own end. */
+function endOutsideRuns(runs: readonly Run[], end: number): number {
+  const cut = runs.find(({ offset, sizeBytes }) => offset < end && offset + sizeBytes > end);
+  return cut === undefined ? end : cut.offset + cut.sizeBytes;
+}
+
 /**
  * Where a piece ends is known of a body of known length: its place is leased while it comes. A refusal ends the reading,
  * and so does a newer request for it.
@@ -298,10 +321,10 @@ function leaseAhead(
 }
 
 function mostToCollect(
-  { upload }: RangeWrite,
+  { upload, deps }: RangeWrite,
   { slot, at, bodyEnd }: { readonly slot: Slot; readonly at: number; readonly bodyEnd: number | undefined },
 ): number {
-  const left = Math.min(slot.offset + slot.sizeBytes, bodyEnd ?? Number.POSITIVE_INFINITY) - at;
+  const left = Math.min(slot.offset + slot.sizeBytes, bodyEnd ?? deps.settings.maxSizeBytes) - at;
   // Of a body of unknown length a whole slot is collected, as far as the budget reaches: it is a part then.
   const most = upload.carefulFragmentBytes ?? (bodyEnd === undefined ? left : largestFragmentBytes);
   return Math.min(left, most);

@@ -8,6 +8,7 @@ import { requireScope } from '../../core/principal.ts';
 import { lookAtObject, type ObjectPlace, readObject } from '../../core/read-object.ts';
 import { parseRange } from '../http/byte-range.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { objectKeyOf } from '../http/object-key.ts';
 import type { RestDeps } from './front.ts';
 import { problem } from './responses.ts';
 
@@ -35,7 +36,7 @@ export function addReadObject(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
   app.get(`${prefix}:key{[\\s\\S]+}`, async (c) => {
     const principal = c.get('principal');
     requireScope(principal, 'objects:read');
-    const place = { principal, key: keyOf(c.env.incoming.url ?? ''), bucket: c.req.query('bucket') };
+    const place = { principal, key: objectKeyOf(c.env.incoming.url ?? ''), bucket: c.req.query('bucket') };
     const facts = await lookAtObject(deps.core, place);
     if (matches(c.req.header('if-none-match'), facts.etag)) return c.body(null, 304, { ETag: facts.etag });
     const range = isCurrent(c.req.header('if-range'), facts.etag)
@@ -82,19 +83,6 @@ function headersOf(facts: ObjectFacts): Record<string, string> {
     'X-Content-Type-Options': 'nosniff',
     'Content-Security-Policy': "sandbox; default-src 'none'",
   };
-}
-
-/** The key as the client sent it: before any tidying of `..` and `//`, percent-decoded once. */
-function keyOf(requestTarget: string): string {
-  const path = requestTarget.replace(/^https?:\/\/[^/]*/i, '').split(/[?#]/, 1)[0] ?? '';
-  try {
-    const [, key = ''] = /^\/objects\/(.*)$/s.exec(path) ?? [];
-    return decodeURIComponent(key);
-  } catch {
-    throw new UploadError('invalid_request', 'The key in the path is not percent-encoded UTF-8.', {
-      details: { field: 'key' },
-    });
-  }
 }
 
 /** RFC 9110, section 13.1.5: a range of another version is no use; only a strong ETag can tell. */

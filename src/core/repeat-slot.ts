@@ -1,0 +1,29 @@
+import type { BodyReader } from './body-reader.ts';
+import { compareRun, isDiffering } from './compare-runs.ts';
+import type { Slot } from './layout.ts';
+import type { RangeWrite } from './range-write.ts';
+import { giveBack, leaseGap } from './store-range.ts';
+
+/**
+ * A slot that comes again whole, after all of it has become durable: its runs are compared as the bytes pass, however
+ * large it is. An append passes over them.
+ * @returns false where some of the slot is not durable
+ * @throws UploadError `state_conflict` where they differ
+ */
+export async function repeatSlot(write: RangeWrite, slot: Slot, reader: BodyReader): Promise<boolean> {
+  const end = slot.offset + slot.sizeBytes;
+  const lease = await leaseGap(write, slot, { from: slot.offset, to: end });
+  await giveBack(write, lease);
+  if (lease.gap !== undefined) return false;
+  if (write.isAppend) {
+    await reader.pass(slot.sizeBytes, () => undefined);
+    return true;
+  }
+  try {
+    for (const run of lease.runs) await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
+  } catch (error) {
+    if (isDiffering(error)) await write.deps.records.markConflicted(write.upload.id);
+    throw error;
+  }
+  return true;
+}

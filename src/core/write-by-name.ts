@@ -1,0 +1,214 @@
+import { Readable } from 'node:stream';
+import { BodyReader } from './body-reader.ts';
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import { findUpload, notOpen, requireSeen } from './find.ts';
+import { joinByName, textOfName, type UploadName } from './join-by-name.ts';
+import type { Principal } from './principal.ts';
+import type { RecentUploads } from './recent-uploads.ts';
+import { supersede } from './supersede.ts';
+import type { Upload } from './upload.ts';
+import { writeRange } from './write-range.ts';
+
+/** A chunk at its place, from a client that neither creates nor completes. */
+export interface PlacedChunk {
+  readonly offset: number;
+  readonly sizeBytes: number;
+  /** The size of the whole, as the client tells. */
+  readonly totalBytes: number | undefined;
+  readonly chunkSizeBytes?: number | undefined;
+  /** Called once, when bytes are wanted. */
+  readonly body: () => Readable;
+}
+
+export interface WriteContext {
+  readonly recent: RecentUploads;
+  /** Runs the work once there is room for a body; `hasBegun` says from when on it can't be repeated. */
+  readonly withRoom: <T>(work: () => Promise<T>, hasBegun: () => boolean) => Promise<T>;
+}
+
+/** A chunk that may begin a file anew is read into memory, up to here, so that it can be stored either way. */
+const keptBytes = 8 * 1024 * 1024;
+/** An upload can end while a request is on its way to it; more often than this it does not. */
+const mostTries = 4;
+
+/**
+ * Stores a chunk of the upload that a name means. Bytes that are stored already are compared. The first chunk of a
+ * file supersedes an upload that it differs from, if nobody has written to that one for `supersedeAfterMs`.
+ * @throws UploadError; ClientGoneError
+ */
+export async function writeByName(
+  deps: Deps,
+  context: WriteContext,
+  input: {
+    readonly name: UploadName;
+    readonly chunk: PlacedChunk;
+    readonly contentType?: string | undefined;
+    readonly supersedeAfterMs: number;
+  },
+): Promise<Upload> {
+  const { name, chunk, supersedeAfterMs } = input;
+  const remembered = textOfName(deps, name);
+  const join = () => joinByName(deps, { name, offset: chunk.offset, contentType: input.contentType });
+  const write = (upload: Upload, once: PlacedChunk) =>
+    writeInto(deps, context, { principal: name.principal, upload, chunk: once });
+  // A first chunk may mean another upload than the last one did.
+  if (chunk.offset === 0) context.recent.forget(remembered);
+
+  return untilCurrent(context.recent, remembered, chunk, join, async (upload, once) => {
+    if (chunk.offset > 0 || !isIdle(deps, upload, supersedeAfterMs)) return write(upload, once);
+    return withCopies(deps, once, async (copy) => {
+      try {
+        return await write(upload, copy?.() ?? once);
+      } catch (error) {
+        if (isDifferent(error)) await supersede(deps, upload);
+        else if (!hasEnded(error)) throw error;
+        if (copy === undefined) throw droppedError(error);
+        return write(await join(), copy());
+      }
+    });
+  });
+}
+
+/** Stores a chunk of the upload that an id means. Bytes that are stored already are compared. */
+export async function writeById(
+  deps: Deps,
+  context: WriteContext,
+  input: { readonly principal: Principal; readonly uploadId: string; readonly chunk: PlacedChunk },
+): Promise<Upload> {
+  const { principal, uploadId, chunk } = input;
+  const remembered = JSON.stringify([principal.tenant, uploadId]);
+  const find = async () => {
+    const upload = await findUpload(deps, principal, uploadId);
+    if (upload.state === 'aborting' || upload.state === 'aborted' || upload.state === 'deleted') throw notOpen(upload);
+    return upload;
+  };
+  return untilCurrent(context.recent, remembered, chunk, find, (upload, once) => {
+    requireSeen(principal, upload);
+    return writeInto(deps, context, { principal, upload, chunk: once });
+  });
+}
+
+/** Works on what is remembered, and on what is on record where that turns out to be outdated. */
+async function untilCurrent(
+  recent: RecentUploads,
+  name: string,
+  chunk: PlacedChunk,
+  find: () => Promise<Upload>,
+  work: (upload: Upload, chunk: PlacedChunk) => Promise<Upload>,
+): Promise<Upload> {
+  let isTaken = false;
+  const body = () => {
+    isTaken = true;
+    return chunk.body();
+  };
+  for (let tries = 1; ; tries++) {
+    const known = recent.find(name);
+    const upload = known ?? (await find());
+    if (known === undefined) recent.remember(name, upload);
+    try {
+      const written = await work(upload, { ...chunk, body });
+      recent.remember(name, written);
+      return written;
+    } catch (error) {
+      recent.forget(name);
+      if (upload.state !== 'open' || !hasEnded(error)) throw error;
+      if (tries === mostTries || (isTaken && known === undefined)) throw error;
+      if (!isTaken) continue;
+      // Where there is no other upload to go on with, that is the answer.
+      await find();
+      throw outdatedError(error);
+    }
+  }
+}
+
+async function writeInto(
+  deps: Deps,
+  context: WriteContext,
+  input: { readonly principal: Principal; readonly upload: Upload; readonly chunk: PlacedChunk },
+): Promise<Upload> {
+  const { principal, upload, chunk } = input;
+  requireSameTotal(upload, chunk.totalBytes);
+  let hasBegun = false;
+  const body = () => {
+    hasBegun = true;
+    return chunk.body();
+  };
+  return context.withRoom(
+    () => writeRange(deps, { ...chunk, principal, upload, mode: 'anywhere', completes: true, body }),
+    () => hasBegun,
+  );
+}
+
+/** @throws UploadError `state_conflict`, which names both */
+export function requireSameTotal({ sizeBytes }: Upload, totalBytes: number | undefined): void {
+  if (sizeBytes === undefined || totalBytes === undefined || sizeBytes === totalBytes) return;
+  throw new UploadError('state_conflict', `The upload has ${sizeBytes} bytes, the request says ${totalBytes}.`, {
+    details: { conflict: 'size', expectedSize: sizeBytes, statedSize: totalBytes },
+  });
+}
+
+/** Bytes are stored from zero on, and nobody has added to them for so long. */
+function isIdle(deps: Deps, { state, offset, lastWriteAt, createdAt }: Upload, sinceMs: number): boolean {
+  const idleMs = deps.clock.now().getTime() - (lastWriteAt ?? createdAt).getTime();
+  return state === 'open' && offset > 0 && idleMs >= sinceMs;
+}
+
+/** Gives the work a way to have the same chunk twice, as far as memory allows: the chunk is then read to its end. */
+async function withCopies<T>(
+  deps: Deps,
+  chunk: PlacedChunk,
+  work: (copy: (() => PlacedChunk) | undefined) => Promise<T>,
+): Promise<T> {
+  if (chunk.sizeBytes > keptBytes || !deps.memory.take(chunk.sizeBytes)) return work(undefined);
+  try {
+    const bytes = await readWhole(deps, chunk);
+    // Whoever stores a buffer may empty it.
+    return await work(() => ({ ...chunk, body: () => Readable.from([Buffer.from(bytes)], { objectMode: false }) }));
+  } finally {
+    deps.memory.give(chunk.sizeBytes);
+  }
+}
+
+async function readWhole(deps: Deps, { sizeBytes, body }: PlacedChunk): Promise<Buffer> {
+  const reader = new BodyReader(deps, body());
+  const chunks: Buffer[] = [];
+  let missing = sizeBytes;
+  try {
+    while (missing > 0) {
+      const chunk = await reader.take(missing);
+      if (chunk === undefined)
+        throw new UploadError('invalid_request', `The body has not the ${sizeBytes} bytes of its range.`);
+      chunks.push(chunk);
+      missing -= chunk.length;
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    reader.end();
+  }
+}
+
+function isDifferent(error: unknown): boolean {
+  return error instanceof UploadError && error.details.conflict === 'differs';
+}
+
+/** The upload takes no bytes any more. */
+function hasEnded(error: unknown): error is UploadError {
+  if (!(error instanceof UploadError)) return false;
+  return error.code === 'upload_gone' || error.code === 'upload_not_found' || 'uploadState' in error.details;
+}
+
+function outdatedError(cause: unknown): UploadError {
+  return new UploadError('busy', 'The upload has ended a moment ago. Send the chunk again.', {
+    retryAfterSeconds: 1,
+    cause,
+  });
+}
+
+function droppedError(cause: unknown): UploadError {
+  return new UploadError(
+    'busy',
+    'This file is not the one that was begun under its name, which has been dropped. Send the chunk again.',
+    { retryAfterSeconds: 1, cause },
+  );
+}

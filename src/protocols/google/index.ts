@@ -1,0 +1,26 @@
+import { Hono } from 'hono';
+import type { ErrorLog } from '../http/answer-errors.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { answerGoogleErrors } from './answer-errors.ts';
+import { addCancel } from './cancel.ts';
+import type { GoogleDeps } from './front.ts';
+import { addOpen } from './open.ts';
+import { addPut } from './put.ts';
+import { RecentDigests } from './recent-digests.ts';
+
+/** Google's resumable uploads, as the JSON API of Cloud Storage has them. */
+export function googleFront(
+  options: Omit<GoogleDeps, 'digests'> & {
+    readonly errorLog: ErrorLog;
+    /** The largest object that is read back for a digest that was not carried along. */
+    readonly readBackBytes: number;
+  },
+): Hono<HttpEnv> {
+  const deps = { ...options, digests: new RecentDigests(options.core, options.readBackBytes) };
+  const app = new Hono<HttpEnv>();
+  app.onError(answerGoogleErrors(options.errorLog));
+  addOpen(app, deps);
+  addPut(app, deps);
+  addCancel(app, deps);
+  return app;
+}

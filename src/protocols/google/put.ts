@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import type { Context, Hono } from 'hono';
+import { UploadError } from '../../core/errors.ts';
+import { findUpload, goneError } from '../../core/find.ts';
+import { isWhole } from '../../core/settle.ts';
+import { completeWhole, tellSize } from '../../core/tell-size.ts';
+import type { Upload } from '../../core/upload.ts';
+import { writeRange } from '../../core/write-range.ts';
+import { rangeBodyBytes } from '../http/admission.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { contentLengthOf, rawBodyOf } from '../http/raw-body.ts';
+import { type Data, placementOf, type Question } from './content-range.ts';
+import { type GoogleDeps, uploadPath } from './front.ts';
+import { renderObject } from './object-resource.ts';
+import { resumeIncomplete } from './progress.ts';
+import { repeat, requireFit } from './repeat.ts';
+import { openSession } from './session.ts';
+
+/** `PUT <session URI>`: bytes of the object, or the question how many are held. */
+export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
+  app.put(uploadPath, async (c) => {
+    const upload = await openSession(c, deps);
+    if (hasEnded(upload)) throw goneError(upload.reason);
+    const placement = placementOf(c.req.header('content-range'), lengthOf(c.env.incoming));
+    const moved =
+      placement.kind === 'question' ? await ask(c, deps, upload, placement) : await write(c, deps, upload, placement);
+    return answer(c, deps, await finishIfWhole(c, deps, moved));
+  });
+}
+
+function hasEnded({ state }: Upload): boolean {
+  return state === 'aborting' || state === 'aborted' || state === 'deleted';
+}
+
+function lengthOf(incoming: IncomingMessage): number | undefined {
+  if (incoming.headers['transfer-encoding'] !== undefined) return undefined;
+  return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
+}
+
+async function ask(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, question: Question): Promise<Upload> {
+  const { totalBytes } = question;
+  requireFit(upload, question);
+  if (upload.state === 'completed' || totalBytes === undefined) return upload;
+  return tellSize(deps.core, { principal: c.get('principal'), upload, totalBytes, completes: true });
+}
+
+async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data: Data): Promise<Upload> {
+  const { incoming } = c.env;
+  const principal = c.get('principal');
+  requireFit(upload, data);
+  if (upload.state === 'completed') return repeat(c, upload, data);
+  const { kind: _, ...range } = data;
+  try {
+    return await deps.admission.admit(rangeBodyBytes(range.sizeBytes), () =>
+      writeRange(deps.core, {
+        principal,
+        upload,
+        ...range,
+        // "Cloud Storage ignores any bytes you send at an offset that Cloud Storage has already persisted."
+        mode: 'append',
+        completes: true,
+        body: () => rawBodyOf(incoming),
+      }),
+    );
+  } catch (error) {
+    const completedMeanwhile = error instanceof UploadError && error.details.uploadState === 'completed';
+    if (!completedMeanwhile) throw error;
+    return repeat(c, await findUpload(deps.core, principal, upload.id), data);
+  }
+}
+
+/** All bytes may be durable and the object not made yet: its maker may have died, or is at work. */
+async function finishIfWhole(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Upload> {
+  if (upload.state === 'completed' || !isWhole(upload)) return upload;
+  if (!upload.isConflicted) return completeWhole(deps.core, { principal: c.get('principal'), upload });
+  throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
+}
+
+async function answer(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Response> {
+  if (upload.state === 'completed') return c.json(renderObject(upload, await deps.digests.of(upload)));
+  // Python's client raises ValueError when it is told less than it sent: what was received is durable by now.
+  return resumeIncomplete(upload.offset, { no308: c.req.header('x-guploader-no-308')?.toLowerCase() === 'yes' });
+}
