@@ -94,8 +94,10 @@ BEGIN
   UPDATE uploads
     SET received_bytes = u.received_bytes, contiguous_parts = u.contiguous_parts, "offset" = u."offset",
         size = CASE WHEN u.size IS NULL AND p_fixes_size THEN p_offset + p_size ELSE u.size END,
-        digest_offset = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_end ELSE u.digest_offset END,
-        digest_state = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_state ELSE u.digest_state END,
+        digest_offset = CASE WHEN p_chain_end > u.digest_offset AND p_chain_end <= u."offset"
+                          THEN p_chain_end ELSE u.digest_offset END,
+        digest_state = CASE WHEN p_chain_end > u.digest_offset AND p_chain_end <= u."offset"
+                         THEN p_chain_state ELSE u.digest_state END,
         work_due = CASE WHEN u.self_completing AND u.received_bytes = coalesce(u.size, p_offset + p_size)
                      THEN now() + interval '1 minute' ELSE u.work_due END,
         last_write_at = now(), updated_at = now()
@@ -345,8 +347,10 @@ BEGIN
   UPDATE uploads
     SET received_bytes = u.received_bytes + p_size,
         "offset" = reached,
-        digest_offset = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_end ELSE u.digest_offset END,
-        digest_state = CASE WHEN p_chain_end > u.digest_offset THEN p_chain_state ELSE u.digest_state END,
+        digest_offset = CASE WHEN p_chain_end > u.digest_offset AND p_chain_end <= reached
+                          THEN p_chain_end ELSE u.digest_offset END,
+        digest_state = CASE WHEN p_chain_end > u.digest_offset AND p_chain_end <= reached
+                         THEN p_chain_state ELSE u.digest_state END,
         work_due = CASE WHEN pieces IS NOT NULL OR u.received_bytes + p_size = u.size
                      THEN now() + interval '1 minute' ELSE u.work_due END,
         last_write_at = now(), updated_at = now()

@@ -37,6 +37,8 @@ describe('without any setting', () => {
       PARTWAY_KEY_TEMPLATE: '{date}/{id}/{filename}',
       PARTWAY_LOG_LEVEL: 'info',
       PARTWAY_STAGING_PREFIX: '.partway/',
+      PARTWAY_SUPERSEDE_AFTER: 600_000,
+      PARTWAY_READ_BACK_MAX: 1024 ** 3,
       PARTWAY_BODY_IDLE_TIMEOUT: 15_000,
       PARTWAY_SHUTDOWN_GRACE: 30_000,
       warnings: [],

@@ -16,17 +16,27 @@ export async function compareWithCompleted(deps: Deps, upload: Upload, input: Wr
   if (input.mode === 'append' || sizeBytes === 0) return upload;
   const reader = new BodyReader(deps, input.body());
   try {
-    let at = offset;
-    while (!(await reader.isAtEnd())) {
-      const [run] = await deps.records.listRuns(upload.id, { from: at, limit: 1 });
-      if (run === undefined) throw sizeError(upload, at + 1);
-      const isCut = run.offset !== at || (sizeBytes !== undefined && run.offset + run.sizeBytes > end);
-      if (isCut) throw unverifiableError(run);
-      await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
-      at += run.sizeBytes;
-    }
+    await compareBody(deps, upload, reader, { at: offset, end: sizeBytes === undefined ? undefined : end });
     return upload;
   } finally {
     reader.end();
+  }
+}
+
+/** Holds what is left of a body against what is stored. @throws UploadError `state_conflict` */
+export async function compareBody(
+  deps: Pick<Deps, 'records'>,
+  upload: Upload,
+  reader: BodyReader,
+  place: { readonly at: number; readonly end: number | undefined },
+): Promise<void> {
+  let { at } = place;
+  while (!(await reader.isAtEnd())) {
+    const [run] = await deps.records.listRuns(upload.id, { from: at, limit: 1 });
+    if (run === undefined) throw sizeError(upload, at + 1);
+    const runEnd = run.offset + run.sizeBytes;
+    if (run.offset !== at || runEnd > (place.end ?? runEnd)) throw unverifiableError(run);
+    await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
+    at = runEnd;
   }
 }

@@ -13,6 +13,9 @@ import type { CoveredSlot } from './range-records.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Fragment, Part } from './upload.ts';
 
+const tries = 3;
+const pauseMs = 300;
+
 /**
  * Makes a slot's fragments into its part: the part is stored and recorded, then the fragments are deleted. What this
  * process does not hold any more is read back, and every byte is checked against the fragments' digests on its way.
@@ -23,7 +26,7 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
   const live = deps.attempts.begin(slot.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
   try {
-    const part = await storePart(deps, upload, slot, live);
+    const part = await storeAgain(deps, upload, slot, live);
     const committed = await deps.records.commitRangePart({
       uploadId: upload.id,
       attemptId: slot.attemptId,
@@ -40,7 +43,7 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
   } catch (error) {
     const refused = error instanceof StoreError && error.kind !== 'unavailable';
     await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
-    for (const { id } of slot.fragments) deps.held.drop(id, { ownsBuffers: false });
+    for (const { id } of slot.fragments) deps.held.drop(id);
     if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
     throw toUploadError(error);
   } finally {
@@ -62,6 +65,21 @@ export async function deleteFragments(
     await deps.records.forgetFragments(fragments.map(({ id }) => id));
   } catch (error) {
     if (!(error instanceof StoreError || error instanceof UploadError)) throw error;
+  }
+}
+
+/** The store's failures that may pass are nobody's: the bytes are here, or can be read back. */
+async function storeAgain(deps: Deps, upload: OpenUpload, slot: CoveredSlot, live: LiveAttempt): Promise<Part> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await storePart(deps, upload, slot, live);
+    } catch (error) {
+      // The failed call may still have the buffers to write: they are sent again, and never freed.
+      for (const { id } of slot.fragments) deps.held.disown(id);
+      const mayPass = error instanceof StoreError && error.kind === 'unavailable';
+      if (!mayPass || attempt === tries) throw error;
+      await deps.clock.sleep(pauseMs * attempt, live.signal);
+    }
   }
 }
 

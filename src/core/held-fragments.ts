@@ -7,6 +7,7 @@ interface Held {
   readonly bytes: number;
   readonly sinceMs: number;
   uses: number;
+  isOwned: boolean;
 }
 
 /**
@@ -30,7 +31,7 @@ export class HeldFragments {
 
   /** Takes over buffers that the budget counts already. */
   hold(fragmentId: string, chunks: readonly Buffer[], bytes: number): void {
-    this.#held.set(fragmentId, { chunks, bytes, sinceMs: this.#clock.now().getTime(), uses: 0 });
+    this.#held.set(fragmentId, { chunks, bytes, sinceMs: this.#clock.now().getTime(), uses: 0, isOwned: true });
   }
 
   /** The fragment's bytes; they stay until `letGo`. */
@@ -46,13 +47,18 @@ export class HeldFragments {
     if (held !== undefined) held.uses -= 1;
   }
 
-  /** @param ownsBuffers no failed call may still be writing them */
-  drop(fragmentId: string, { ownsBuffers = true } = {}): void {
+  /** A failed call may still be writing its buffers: they are left to the collector. */
+  disown(fragmentId: string): void {
+    const held = this.#held.get(fragmentId);
+    if (held !== undefined) held.isOwned = false;
+  }
+
+  drop(fragmentId: string): void {
     const held = this.#held.get(fragmentId);
     if (held === undefined) return;
     this.#held.delete(fragmentId);
     this.#budget.give(held.bytes);
-    if (ownsBuffers && held.uses === 0) held.chunks.forEach(freeBuffer);
+    if (held.isOwned && held.uses === 0) held.chunks.forEach(freeBuffer);
   }
 
   /** Of clients that went away, and of slots that another process composed. */

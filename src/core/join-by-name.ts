@@ -66,6 +66,7 @@ export async function findByName(deps: Deps, name: UploadName): Promise<Upload> 
   const { open, settling, ended } = await lookUp(deps, name);
   const upload = open ?? settling ?? ended;
   if (upload === undefined) throw notFoundError();
+  if (upload.state === 'creating') throw notOpen(upload);
   return upload.state === 'completing' || upload.state === 'open' ? upload : settledEnd(upload);
 }
 

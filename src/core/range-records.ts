@@ -166,7 +166,7 @@ export interface RangeRecords {
 
   /** Deletes the rows of retired fragments whose objects are gone. */
   forgetFragments(ids: readonly string[]): Promise<void>;
-  /** Fragments whose objects are to be deleted, leased to the caller: retired ones, and pending ones whose lease ran out. */
+  /** Retired fragments whose objects are to be deleted, leased to the caller. Retires pending ones whose lease ran out. */
   claimRetired(input: {
     readonly leaseMs: number;
     readonly limit: number;

@@ -111,7 +111,7 @@ export class RangeWrite {
         return { ...begun, attemptId };
       }
       if (begun.kind !== 'occupied') throw refusal(begun, range);
-      if (this.isLeaving) throw busyError(begun.retryAfterMs);
+      if (this.isLeaving || this.#wasAskedToYield()) throw busyError(begun.retryAfterMs);
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
       if (holder.isWriter && waitedMs > displaceAfterMs) {
@@ -133,6 +133,10 @@ export class RangeWrite {
     const now = await this.deps.records.find(this.upload.tenant, this.upload.id);
     if (now === undefined) return notFoundError();
     return now.state === 'open' ? new DisplacedError() : notOpen(now);
+  }
+
+  #wasAskedToYield(): boolean {
+    return this.writerId !== undefined && this.deps.attempts.find(this.writerId)?.signal.aborted === true;
   }
 
   async #askToYield(holder: { readonly id: string; readonly isWriter: boolean; readonly partNumber: number }) {

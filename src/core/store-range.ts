@@ -141,8 +141,10 @@ async function storeGaps(
   bytes: HeldBytes,
   leased: LeasedGap | undefined,
 ): Promise<boolean> {
+  const { deps } = write;
   const end = bytes.at + bytes.sizeBytes;
   let next = leased;
+  let attempt = 1;
   for (let at = bytes.at; at < end; ) {
     const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
     next = undefined;
@@ -150,7 +152,7 @@ async function storeGaps(
       if (!write.isAppend) await requireSameBytes(lease.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
     } catch (error) {
       await giveBack(write, lease);
-      if (isDiffering(error)) await write.deps.records.markConflicted(write.upload.id);
+      if (isDiffering(error)) await deps.records.markConflicted(write.upload.id);
       throw error;
     }
     const { gap } = lease;
@@ -161,9 +163,17 @@ async function storeGaps(
     const place = { from: gap.from, to: Math.min(gap.to, end) };
     const isAll = place.from === bytes.at && place.to === end;
     const chunks = isAll ? bytes.chunks : [...cut(bytes, place)];
-    const isHeld = await storeFragment(write, slot, lease, { ...place, chunks }, isAll ? bytes.countedBytes : 0);
-    if (isAll) return isHeld;
-    at = place.to;
+    try {
+      const isHeld = await storeFragment(write, slot, lease, { ...place, chunks }, isAll ? bytes.countedBytes : 0);
+      if (isAll) return isHeld;
+      at = place.to;
+      attempt = 1;
+    } catch (error) {
+      if (!mayPass(error) || attempt === tries) throw await told(deps, requireOpen(write.upload), error);
+      // What was given up may land yet, so the next try has a name of its own.
+      await deps.clock.sleep(pauseMs * attempt, deps.halted);
+      attempt += 1;
+    }
   }
   return false;
 }
@@ -196,8 +206,8 @@ async function storeFragment(
     // Who was displaced may commit what it holds: the records decide.
     if (!write.isLeaving) live.seal();
     const digests = await digestsOf(write, chunks);
-    await sendAgain(write, 'putObject', (signal) =>
-      deps.store.putObject({ bucket: upload.bucket, key: stagingKey, body: bytes, sizeBytes }, { signal }),
+    await tellingFaults(deps, 'putObject', upload.id, () =>
+      deps.store.putObject({ bucket: upload.bucket, key: stagingKey, body: bytes, sizeBytes }, { signal: deps.halted }),
     );
     const committed = await records.commitFragment({
       uploadId: upload.id,
@@ -211,7 +221,11 @@ async function storeFragment(
       writerId: write.writerId,
       chain: chainAfter(write, from, chunks),
     });
-    if (committed.kind !== 'committed') throw await write.refused(committed.kind);
+    if (committed.kind !== 'committed') {
+      // Of a row that is gone by now nobody else would know.
+      await deps.store.deleteObjects({ bucket: upload.bucket, keys: [stagingKey] }).catch(() => undefined);
+      throw await write.refused(committed.kind);
+    }
     const current = requireOpen(write.seen(committed.upload));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
     isHeld = countedBytes === sizeBytes && write.ownsBuffers;
@@ -223,12 +237,17 @@ async function storeFragment(
     if (isHeld) chunks.forEach(freeBuffer);
     return isHeld;
   } catch (error) {
+    if (error instanceof StoreError) write.ownsBuffers = false;
     await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
-    throw await told(deps, upload, error);
+    throw error;
   } finally {
     if (!isHeld && write.ownsBuffers) freeBuffer(bytes);
     end();
   }
+}
+
+function mayPass(error: unknown): boolean {
+  return error instanceof StoreError && error.kind === 'unavailable';
 }
 
 /** The store's failures are not the client's, as long as the bytes are here. */
@@ -239,8 +258,7 @@ async function sendAgain<T>(write: RangeWrite, call: string, send: (signal: Abor
       return await tellingFaults(deps, call, upload.id, () => send(deps.halted));
     } catch (error) {
       write.ownsBuffers = false;
-      const mayPass = error instanceof StoreError && error.kind === 'unavailable';
-      if (!mayPass || attempt === tries) throw error;
+      if (!mayPass(error) || attempt === tries) throw error;
       await deps.clock.sleep(pauseMs * attempt, deps.halted);
     }
   }

@@ -32,14 +32,18 @@ export interface StreamedSlot {
 
 /**
  * Pipes one whole slot through to the store as its part.
+ * @param before the slots before it: an append records none of its bytes behind a hole
  * @returns `undefined` where some of the slot is durable already
  */
 export async function streamSlot(
   write: RangeWrite,
   slot: Slot,
   read: () => BodyReader,
+  before: Promise<unknown>,
 ): Promise<StreamedSlot | undefined> {
   const { deps } = write;
+  // Who began them throws it.
+  before.catch(() => undefined);
   const range = { from: slot.offset, to: slot.offset + slot.sizeBytes };
   const begun = await write.lease(slot, range, (wanted) => deps.records.beginRangePart(wanted));
   if (begun.kind === 'not_whole') return undefined;
@@ -110,6 +114,7 @@ export async function streamSlot(
     try {
       const { etag } = await store();
       await received;
+      if (write.isAppend) await before;
       const committed = await deps.records.commitRangePart({
         uploadId: upload.id,
         attemptId: begun.attemptId,

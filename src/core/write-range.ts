@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { BodyReader } from './body-reader.ts';
-import { compareWithCompleted } from './compare-completed.ts';
+import { compareBody, compareWithCompleted } from './compare-completed.ts';
 import { decideLayout, requirePlanned } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
@@ -65,6 +65,9 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
   if (ended !== undefined) return compareWithCompleted(deps, ended, input);
   const totalBytes = input.totalBytes ?? (input.endsUpload && sizeBytes !== undefined ? offset + sizeBytes : undefined);
   requireSize(totalBytes ?? offset + (sizeBytes ?? 0), deps.settings);
+  const wholeBytes = upload.sizeBytes ?? totalBytes;
+  if (wholeBytes !== undefined && offset + (sizeBytes ?? 0) > wholeBytes)
+    throw sizeError(upload, offset + (sizeBytes ?? 0));
   const planned = requirePlanned(
     await decideLayout(deps, requireOpen(upload), { chunkSizeBytes: input.chunkSizeBytes, totalBytes }),
   );
@@ -83,7 +86,8 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
   if (sizeBytes === 0) return end(write);
   const writer = writerId === undefined ? undefined : deps.attempts.begin(writerId, Number.POSITIVE_INFINITY);
   try {
-    await writeBody(write, input, writer?.signal);
+    const completed = await writeBody(write, input, writer?.signal);
+    if (completed !== undefined) return completed;
   } catch (error) {
     throw error instanceof DisplacedError
       ? new UploadError('busy', 'A newer request has taken over.', { retryAfterSeconds: 1, cause: error })
@@ -110,7 +114,12 @@ async function end(write: RangeWrite): Promise<Upload> {
   return write.isToComplete ? completeWhole(deps, { principal, upload }) : upload;
 }
 
-async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: AbortSignal | undefined): Promise<void> {
+/** @returns the upload, where it completed meanwhile */
+async function writeBody(
+  write: RangeWrite,
+  input: WriteRangeInput,
+  displaced: AbortSignal | undefined,
+): Promise<Upload | undefined> {
   let reader: BodyReader | undefined;
   const read = () => {
     reader ??= openReader(write, input, displaced);
@@ -118,14 +127,16 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
   };
   /** Slots whose last byte is on its way while the next one is read. */
   const underWay = new Set<Promise<void>>();
+  let at = input.offset;
+  const bodyEnd = input.sizeBytes === undefined ? undefined : at + input.sizeBytes;
   try {
-    let at = input.offset;
-    const bodyEnd = input.sizeBytes === undefined ? undefined : at + input.sizeBytes;
     while (bodyEnd === undefined ? !(await read().isAtEnd()) : at < bodyEnd) {
       requireSize(at + 1, write.deps.settings);
       if (at === (write.upload.sizeBytes ?? write.totalBytes)) throw sizeError(write.upload, at + 1);
       const slot = write.slotAt(at);
-      const streamed = isStreamed(write, slot, at, bodyEnd) ? await streamSlot(write, slot, read) : undefined;
+      const streamed = isStreamed(write, slot, at, bodyEnd)
+        ? await streamSlot(write, slot, read, Promise.all(underWay))
+        : undefined;
       if (streamed !== undefined) {
         const stored = keepWhatCame(write, slot, streamed);
         stored.catch(() => undefined);
@@ -147,10 +158,22 @@ async function writeBody(write: RangeWrite, input: WriteRangeInput, displaced: A
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
     await Promise.allSettled(underWay);
-    throw error;
+    if (!isEnding(error) || write.isAppend || write.upload.state !== 'open') throw error;
+    // All of it became durable meanwhile: this request gets the same answer as the one that completed it.
+    const { deps, principal } = write;
+    const completed = await completeWhole(deps, { principal, upload: write.upload });
+    await compareBody(deps, completed, read(), { at, end: bodyEnd });
+    return completed;
   } finally {
     reader?.end();
   }
+  return undefined;
+}
+
+/** The upload took no more bytes when the next ones were to be leased. */
+function isEnding(error: unknown): boolean {
+  const state = error instanceof UploadError ? error.details.uploadState : undefined;
+  return state === 'completing' || state === 'completed';
 }
 
 function openReader({ deps }: RangeWrite, input: WriteRangeInput, displaced: AbortSignal | undefined): BodyReader {
@@ -240,20 +263,13 @@ async function collect(
   const { memory, clock } = write.deps;
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
-  let most = mostToCollect(write, place);
-  const ahead = leaseAhead(write, reader, place, most);
+  const leased = await leaseAhead(write, reader, place);
+  const runs = leased?.runs ?? [];
+  const most = endOutsideRuns(runs, at + mostToCollect(write, place)) - at;
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
   let failure: unknown;
-  let runs: readonly Run[] = [];
-  ahead?.then(
-    (lease) => {
-      runs = lease.runs;
-      most = endOutsideRuns(runs, at + most) - at;
-    },
-    () => undefined,
-  );
   const mayBreak = () => sizeBytes >= smallestFragmentBytes && endOutsideRuns(runs, at + sizeBytes) === at + sizeBytes;
   while (sizeBytes < most) {
     const chunk =
@@ -276,15 +292,8 @@ async function collect(
     if (isEnd) write.totalBytes ??= at + sizeBytes;
   }
   write.isLeaving = failure !== undefined;
-  const bytes = { at, chunks, sizeBytes, countedBytes };
-  let leased: LeasedGap | undefined;
-  try {
-    leased = await ahead;
-  } catch (error) {
-    release(write, bytes);
-    throw error;
-  }
   if (sizeBytes > 0) {
+    const bytes = { at, chunks, sizeBytes, countedBytes };
     const stored = storeRange(write, leased === undefined ? write.slotAt(at) : slot, bytes, leased);
     if (failure === undefined) await stored;
     else await stored.catch(() => undefined);
@@ -301,23 +310,21 @@ function endOutsideRuns(runs: readonly Run[], end: number): number {
 }
 
 /**
- * Where a piece ends is known of a body of known length: its place is leased while it comes. A refusal ends the reading,
- * and so does a newer request for it.
+ * Where a piece ends is known of a body of known length: its place is leased before it is read, while the first bytes come.
+ * A newer request for it ends the reading.
  */
-function leaseAhead(
+async function leaseAhead(
   write: RangeWrite,
   reader: BodyReader,
-  { slot, at, bodyEnd }: { readonly slot: Slot; readonly at: number; readonly bodyEnd: number | undefined },
-  most: number,
-): Promise<LeasedGap> | undefined {
+  place: { readonly slot: Slot; readonly at: number; readonly bodyEnd: number | undefined },
+): Promise<LeasedGap | undefined> {
+  const { slot, at, bodyEnd } = place;
+  const most = mostToCollect(write, place);
   const fillsSlot = at === slot.offset && most === slot.sizeBytes;
   if (bodyEnd === undefined || fillsSlot) return undefined;
-  const ahead = leaseGap(write, slot, { from: at, to: at + most });
-  ahead.then(
-    ({ live }) => live.signal.addEventListener('abort', () => reader.fail(live.signal.reason)),
-    (error: unknown) => reader.fail(error),
-  );
-  return ahead;
+  const leased = await leaseGap(write, slot, { from: at, to: at + most });
+  leased.live.signal.addEventListener('abort', () => reader.fail(leased.live.signal.reason));
+  return leased;
 }
 
 function mostToCollect(

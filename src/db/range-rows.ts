@@ -170,11 +170,17 @@ export function rangeRows(connection: Connection): RangeRecords {
 
     claimRetired: ({ leaseMs, limit }) =>
       connection.run(async (db) => {
+        // Theirs died. What they sent may land still.
+        await db.execute(sql`
+          update fragments set state = 'retired', lease_until = ${fromNow(settleMs)}
+            where id in (
+              select id from fragments where state = 'pending' and lease_until <= now()
+                limit ${limit} for update skip locked)`);
         const { rows } = await db.execute<{ id: string; staging_key: string; bucket: string }>(sql`
-          update fragments f set state = 'retired', lease_until = ${fromNow(leaseMs)}
+          update fragments f set lease_until = ${fromNow(leaseMs)}
             from uploads u
             where u.id = f.upload_id and f.id in (
-              select id from fragments where state <> 'durable' and lease_until <= now()
+              select id from fragments where state = 'retired' and lease_until <= now()
                 limit ${limit} for update skip locked)
             returning f.id, f.staging_key, u.bucket`);
         return rows.map(({ id, staging_key, bucket }) => ({ id, stagingKey: staging_key, bucket }));

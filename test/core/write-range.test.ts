@@ -84,6 +84,13 @@ async function leftovers(upload: Upload): Promise<{ fragments: number; objects: 
   return { fragments: rows.length, objects: objects.length };
 }
 
+async function reapAfterLeases(upload: Upload): Promise<void> {
+  await core.db.query("update fragments set lease_until = now() - interval '1 second' where upload_id = $1", [
+    upload.id,
+  ]);
+  await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
+}
+
 describe('a range', () => {
   test('of small chunks in order fills parts, and the last one completes', async () => {
     const content = randomBytes(3 * slotBytes + 100);
@@ -279,6 +286,28 @@ describe('a process that dies', () => {
     await core.db.query("update uploads set work_due = now() - interval '1 second' where id = $1", [upload.id]);
     await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
     await expectObject(upload, content);
+  });
+
+  test('with a fragment under way has it deleted only when nothing of it can land any more', async () => {
+    const upload = await create(slotBytes);
+    core.records.next('commitFragment', () => new Promise<never>(() => undefined));
+    void write(upload, 0, randomBytes(1000));
+    await expect.poll(() => leftovers(upload)).toEqual({ fragments: 1, objects: 1 });
+    await reapAfterLeases(upload);
+    expect(await leftovers(upload)).toEqual({ fragments: 1, objects: 1 });
+    await reapAfterLeases(upload);
+    expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
+  });
+
+  test('for all others, and wakes when its fragment is long swept, leaves no object', async () => {
+    const upload = await create(slotBytes);
+    core.store.next('putObject', async (proceed) => {
+      await reapAfterLeases(upload);
+      await reapAfterLeases(upload);
+      return proceed();
+    });
+    expect((await failureOf(write(upload, 0, randomBytes(1000)))).code).toBe('busy');
+    expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
   });
 
   test('with a fragment under way leaves nothing behind', async () => {

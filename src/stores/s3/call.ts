@@ -29,7 +29,7 @@ export async function callWithBody<T>(
 ): Promise<T> {
   const { body, sizeBytes } = input;
   if (Buffer.isBuffer(body)) {
-    if (body.length === sizeBytes) return callStore(name, signal, run);
+    if (body.length === sizeBytes) return callStore(name, signal, run).catch(asBodyFault);
     throw brokenOff(name, `it has ${body.length} of ${sizeBytes} bytes`);
   }
   const stop = new AbortController();
@@ -43,7 +43,7 @@ export async function callWithBody<T>(
     // The store may have answered before the body's end; without this its socket waits for the rest.
     stop.abort();
     body.destroy();
-    throw error;
+    return asBodyFault(error);
   } finally {
     signal?.removeEventListener('abort', abort);
     unwatch();
@@ -78,6 +78,12 @@ function watchBody(body: Readable, sizeBytes: number, fail: (why: string, cause?
     body.off('end', onEnd);
     body.off('close', onClose);
   };
+}
+
+/** RGW answers NoSuchKey to a body that was cut off on the way. */
+function asBodyFault(error: unknown): never {
+  if (!(error instanceof StoreError) || error.kind !== 'no_such_object') throw error;
+  throw new StoreError('unavailable', error.message, { cause: error });
 }
 
 function brokenOff(name: string, why: string, cause?: unknown): StoreError {

@@ -36,9 +36,7 @@ export function multipartCalls({ data, control, commit }: S3Clients): MultipartC
         ContentLength: input.sizeBytes,
         ContentMD5: input.contentMd5,
       });
-      const { ETag } = await callWithBody('UploadPart', input, signal, (options) => data.send(command, options)).catch(
-        asPartFault,
-      );
+      const { ETag } = await callWithBody('UploadPart', input, signal, (options) => data.send(command, options));
       return { etag: required(ETag, 'UploadPart', 'an ETag') };
     },
 
@@ -75,12 +73,6 @@ export function multipartCalls({ data, control, commit }: S3Clients): MultipartC
       }
     },
   };
-}
-
-/** RGW answers NoSuchKey to a body that was cut off on the way. */
-function asPartFault(error: unknown): never {
-  if (!(error instanceof StoreError) || error.kind !== 'no_such_object') throw error;
-  throw new StoreError('unavailable', error.message, { cause: error });
 }
 
 function addressed({ bucket, key, storeUploadId }: MultipartAddress) {

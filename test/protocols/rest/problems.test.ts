@@ -187,7 +187,6 @@ describe('a problem', () => {
     ['GET', '/nowhere'],
     ['GET', '/uploads/a/b/c'],
     ['GET', '/uploads/'],
-    ['POST', '/uploads/a'],
     ['PATCH', '/uploads/a'],
     ['DELETE', '/uploads'],
     ['PUT', '/uploads/a/parts'],
