@@ -146,7 +146,10 @@ BEGIN
   END IF;
   IF p_writer IS NOT NULL OR upload.size IS NULL AND p_total IS NOT NULL THEN
     UPDATE uploads
-      SET size = coalesce(p_total, size), writer_id = coalesce(p_writer, writer_id),
+      SET size = coalesce(p_total, size),
+          work_due = CASE WHEN self_completing AND p_total = received_bytes THEN now() + interval '1 minute'
+                       ELSE work_due END,
+          writer_id = coalesce(p_writer, writer_id),
           writer_until = CASE WHEN p_writer IS NULL THEN writer_until
                            ELSE now() + p_lease_ms * interval '1 millisecond' END
       WHERE id = p_upload
@@ -238,6 +241,9 @@ BEGIN
     retry_ms := extract(epoch FROM live.lease_until - now()) * 1000;
     RETURN;
   END IF;
+  -- Whoever had the slot must not commit over what is stored from here on.
+  UPDATE parts SET attempt_id = NULL, attempt_until = NULL, attempt_yields = false, doubtful = true
+    WHERE upload_id = p_upload AND part_number = p_part AND attempt_id IS NOT NULL;
   INSERT INTO fragments (id, upload_id, part_number, "offset", size, state, staging_key, attempt_id, lease_until)
     VALUES (p_fragment, p_upload, p_part, gap_from, gap_to - gap_from, 'pending', p_staging_key, p_attempt,
             now() + p_lease_ms * interval '1 millisecond');
@@ -326,6 +332,11 @@ BEGIN
     outcome := 'displaced';
     RETURN;
   END IF;
+  -- The size may have been told since the range was leased.
+  IF f."offset" + p_size > u.size THEN
+    outcome := 'size_conflict';
+    RETURN;
+  END IF;
   SELECT * INTO slot FROM parts WHERE upload_id = p_upload AND part_number = f.part_number FOR UPDATE;
   IF slot.etag IS NOT NULL THEN
     outcome := 'displaced';
@@ -383,5 +394,20 @@ BEGIN
   END IF;
   PERFORM partway_lease_slot(p_upload, p_part, p_attempt, p_lease_ms);
   RETURN partway_pieces(p_upload, p_part);
+END
+$$;
+--> statement-breakpoint
+-- The size of the whole, told without bytes. Locked first: what is judged must be what the last commit left.
+CREATE FUNCTION partway_tell_size(p_upload text, p_size bigint, OUT upload uploads) LANGUAGE plpgsql AS $$
+BEGIN
+  SELECT * INTO upload FROM uploads WHERE id = p_upload FOR UPDATE;
+  IF upload.state = 'open' AND upload.size IS NULL AND partway_reach(p_upload) <= p_size THEN
+    UPDATE uploads
+      SET size = p_size, updated_at = now(),
+          work_due = CASE WHEN self_completing AND received_bytes = p_size THEN now() + interval '1 minute'
+                       ELSE work_due END
+      WHERE id = p_upload
+      RETURNING * INTO upload;
+  END IF;
 END
 $$;

@@ -15,6 +15,9 @@ export class BodyReader {
   #failure: unknown;
   #wake: (() => void) | undefined;
   #seenBytes = 0;
+  #takenBytes = 0;
+  /** Told at once of what ends the body, also while nobody takes. */
+  onFail: (() => void) | undefined;
 
   constructor(deps: Pick<Deps, 'clock' | 'settings'>, body: Readable) {
     this.#body = body;
@@ -25,6 +28,11 @@ export class BodyReader {
     body.on('close', this.#onClose);
     if (body.readableEnded) this.#onEnd();
     else if (body.destroyed) this.#onClose();
+  }
+
+  /** How much of the body has been taken. */
+  get takenBytes(): number {
+    return this.#takenBytes;
   }
 
   /** The next bytes, `max` at most, where they are here already: a promise for each buffer would cost too much. */
@@ -63,6 +71,7 @@ export class BodyReader {
     if (next === undefined) return true;
     this.#queue.unshift(next);
     this.#queued += next.length;
+    this.#takenBytes -= next.length;
     return false;
   }
 
@@ -70,6 +79,7 @@ export class BodyReader {
   fail(reason: unknown): void {
     this.#failure ??= reason;
     this.#tell();
+    this.onFail?.();
   }
 
   end(): void {
@@ -82,6 +92,7 @@ export class BodyReader {
   }
 
   #cut(chunk: Buffer, max: number): Buffer {
+    this.#takenBytes += Math.min(chunk.length, max);
     if (chunk.length <= max) {
       this.#queue.shift();
       this.#queued -= chunk.length;

@@ -23,7 +23,9 @@ const pauseMs = 300;
  */
 export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredSlot): Promise<void> {
   const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: slot.attemptId };
-  const live = deps.attempts.begin(slot.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  // The lease began with the call that told of the slot.
+  const heldUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs / 2;
+  const live = deps.attempts.begin(slot.attemptId, heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
   try {
     const part = await storeAgain(deps, upload, slot, live);

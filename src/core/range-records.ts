@@ -75,7 +75,7 @@ export type CommittedFragment =
       /** Set for exactly one of the commits that cover a slot. */
       readonly covered: CoveredSlot | undefined;
     }
-  | { readonly kind: 'displaced' | 'not_open' };
+  | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' };
 
 /**
  * The records of ranges: bytes at any offset of an upload in the planned layout. Durable runs of one upload never

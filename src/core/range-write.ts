@@ -86,7 +86,7 @@ export class RangeWrite {
     slot: Slot,
     range: { readonly from: number; readonly to: number },
     begin: (wanted: WantedRange) => Promise<T | RangeRefusal>,
-  ): Promise<T & { readonly attemptId: string }> {
+  ): Promise<T & { readonly attemptId: string; readonly heldUntilMs: number }> {
     const { deps, upload, principal } = this;
     const { clock, settings } = deps;
     const startedMs = clock.now().getTime();
@@ -94,6 +94,7 @@ export class RangeWrite {
     let pollMs = firstPollMs;
     for (;;) {
       const attemptId = newId();
+      const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
         uploadId: upload.id,
         tenant: principal.tenant,
@@ -108,7 +109,7 @@ export class RangeWrite {
       if (!isRefusal(begun)) {
         requireSeen(principal, begun.upload);
         this.seen(begun.upload);
-        return { ...begun, attemptId };
+        return { ...begun, attemptId, heldUntilMs };
       }
       if (begun.kind !== 'occupied') throw refusal(begun, range);
       if (this.isLeaving || this.#wasAskedToYield()) throw busyError(begun.retryAfterMs);
@@ -132,7 +133,9 @@ export class RangeWrite {
     if (kind === 'size_conflict') return sizeError(this.upload, this.upload.offset);
     const now = await this.deps.records.find(this.upload.tenant, this.upload.id);
     if (now === undefined) return notFoundError();
-    return now.state === 'open' ? new DisplacedError() : notOpen(now);
+    if (now.state === 'open') return new DisplacedError();
+    // The body was read, so it can't be held against what is stored: the next try is.
+    return now.state === 'completed' || now.state === 'completing' ? endedError() : notOpen(now);
   }
 
   #wasAskedToYield(): boolean {
@@ -189,6 +192,12 @@ export function sizeError({ sizeBytes, receivedBytes }: Upload, end: number): Up
       : `The upload has ${sizeBytes} bytes; the range or the total says otherwise.`,
     { details: { conflict: 'size', ...(sizeBytes === undefined ? {} : { expectedSize: sizeBytes }) } },
   );
+}
+
+function endedError(): UploadError {
+  return new UploadError('busy', 'The upload was completed without this request. Send the bytes again.', {
+    retryAfterSeconds: 1,
+  });
 }
 
 function busyError(retryAfterMs: number): UploadError {

@@ -28,6 +28,7 @@ export class SlotBody {
   #countedBytes = 0;
   #isHeld = true;
   #isReleased = false;
+  #isLetIn = false;
   #failure: Error | undefined;
   #outlet: Outlet | undefined;
   #onRoom: (() => void) | undefined;
@@ -74,7 +75,14 @@ export class SlotBody {
   }
 
   get hasRoom(): boolean {
-    return this.#receivedBytes - this.#handedBytes <= waitingBytes || this.#failure !== undefined;
+    const waiting = this.#receivedBytes - this.#handedBytes;
+    return waiting <= waitingBytes || this.#isLetIn || this.#failure !== undefined;
+  }
+
+  /** From here on there is room for all. */
+  letIn(): void {
+    this.#isLetIn = true;
+    this.#tellRoom();
   }
 
   /** Resolves when the store has taken enough for more to come, or has failed. */

@@ -60,7 +60,7 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   const upload = requireOpen(begun.upload);
   const { partNumber } = slot;
   const address = { uploadId: upload.id, partNumber, attemptId: begun.attemptId };
-  const live = deps.attempts.begin(begun.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => records.renewAttempt({ ...address, leaseMs }));
   try {
     live.seal();
@@ -114,10 +114,10 @@ export async function leaseGap(
   const { deps } = write;
   const fragmentId = newId();
   const stagingKey = `${deps.settings.stagingPrefix}${write.upload.id}/${fragmentId}`;
-  const { runs, gap, attemptId } = await write.lease(slot, range, (wanted) =>
+  const { runs, gap, attemptId, heldUntilMs } = await write.lease(slot, range, (wanted) =>
     deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
   );
-  const live = deps.attempts.begin(attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const live = deps.attempts.begin(attemptId, heldUntilMs);
   const stopRenewing = keepLease(deps, live, async (leaseMs) =>
     gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
   );

@@ -4,7 +4,7 @@ import { startDigest } from './digest.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
 import { keepLease } from './keep-lease.ts';
-import { finishDigests, keptDigests } from './kept-digests.ts';
+import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
@@ -50,9 +50,9 @@ export async function streamSlot(
   const upload = requireOpen(begun.upload);
   const reader = read();
   const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: begun.attemptId };
-  const live = deps.attempts.begin(begun.attemptId, deps.clock.now().getTime() + deps.settings.leaseMs);
+  const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
-  const digests = keptDigests(upload).map(startDigest);
+  const digests = keptRunDigests(upload).map(startDigest);
   const body = new SlotBody({
     sizeBytes: slot.sizeBytes,
     budget: deps.memory,
@@ -65,6 +65,8 @@ export async function streamSlot(
   const receive = async () => {
     const onStop = () => reader.fail(live.signal.reason);
     live.signal.addEventListener('abort', onStop);
+    // Where the store takes nothing, what has come waits no longer for room: the end of the body must be met.
+    reader.onFail = () => body.letIn();
     try {
       for (let left = slot.sizeBytes; left > 0; ) {
         const chunk = reader.takeNow(left) ?? (await reader.take(left));
@@ -81,6 +83,7 @@ export async function streamSlot(
       body.fail(error instanceof Error ? error : new Error(String(error)));
       throw error;
     } finally {
+      reader.onFail = undefined;
       live.signal.removeEventListener('abort', onStop);
     }
   };
@@ -103,8 +106,10 @@ export async function streamSlot(
         );
       } catch (error) {
         const mayPass = error instanceof StoreError && error.kind === 'unavailable';
-        if (!mayPass || attempt === tries || !body.isHeld || body.failure !== undefined) throw error;
-        await deps.clock.sleep(pauseMs * attempt, deps.halted);
+        if (!mayPass || attempt === tries) throw error;
+        if (body.isHeld && body.failure === undefined) await deps.clock.sleep(pauseMs * attempt, deps.halted);
+        // What was held may have been given up meanwhile.
+        if (!body.isHeld || body.failure !== undefined) throw error;
       }
     }
   };

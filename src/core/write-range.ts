@@ -138,7 +138,7 @@ async function writeBody(
         ? await streamSlot(write, slot, read, Promise.all(underWay))
         : undefined;
       if (streamed !== undefined) {
-        const stored = keepWhatCame(write, slot, streamed);
+        const stored = keepWhatCame(write, slot, streamed, Promise.all(underWay));
         stored.catch(() => undefined);
         await streamed.received.catch(() => stored);
         await Promise.all(underWay);
@@ -157,8 +157,10 @@ async function writeBody(
     await Promise.all(underWay);
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
-    await Promise.allSettled(underWay);
-    if (!isEnding(error) || write.isAppend || write.upload.state !== 'open') throw error;
+    const settled = await Promise.allSettled(underWay);
+    const hasTaken = (reader?.takenBytes ?? 0) !== at - input.offset;
+    if (!isEnding(error) || write.isAppend || hasTaken) throw error;
+    for (const each of settled) if (each.status === 'rejected') throw each.reason;
     // All of it became durable meanwhile: this request gets the same answer as the one that completed it.
     const { deps, principal } = write;
     const completed = await completeWhole(deps, { principal, upload: write.upload });
@@ -194,7 +196,16 @@ function coversSlot(slot: Slot, at: number, bodyEnd: number | undefined): boolea
 }
 
 /** When the client breaks off in the middle of a slot, what came becomes fragments. */
-async function keepWhatCame(write: RangeWrite, slot: Slot, streamed: StreamedSlot): Promise<void> {
+async function keepWhatCame(
+  write: RangeWrite,
+  slot: Slot,
+  streamed: StreamedSlot,
+  before: Promise<unknown>,
+): Promise<void> {
+  const isBehindHole = before.then(
+    () => false,
+    () => write.isAppend,
+  );
   try {
     await streamed.stored;
   } catch (error) {
@@ -205,7 +216,10 @@ async function keepWhatCame(write: RangeWrite, slot: Slot, streamed: StreamedSlo
         await markCareful(write.deps, write.upload.id, streamed.receivedBytes());
       }
     } else {
-      await storeAll(write, slot, [...piecesOf(kept)]);
+      const pieces = [...piecesOf(kept)];
+      // An append has nothing behind a hole: what comes there next may be other bytes.
+      if (await isBehindHole) for (const piece of pieces) release(write, piece);
+      else await storeAll(write, slot, pieces);
     }
     throw error;
   }

@@ -29,7 +29,7 @@ export function attemptRows(
       connection.run(async (db) => {
         await db.execute(sql`
           with asked as (update parts set attempt_yields = true where ${isAttempt(attempt)} returning attempt_id)
-          select pg_notify(${yieldChannel}, attempt_id) from asked`);
+          select pg_notify(${yieldChannel}, ${attempt.attemptId})`);
       }),
 
     renewAttempt: ({ leaseMs, ...attempt }) =>

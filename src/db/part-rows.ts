@@ -99,6 +99,11 @@ async function adopt(tx: Db, uploadId: string, adopted: readonly AdoptedPart[]):
       set "offset" = excluded."offset", size = excluded.size, etag = excluded.etag, digests = excluded.digests, runs = null,
           stored_at = now(), doubtful = parts.doubtful or parts.attempt_id is not null,
           attempt_id = null, attempt_until = null, attempt_yields = false`);
+  await tx.execute(sql`
+    update fragments f set state = 'retired', lease_until = now() + interval '1 minute'
+      from parts p
+      where f.upload_id = ${uploadId} and f.state = 'durable'
+        and p.upload_id = f.upload_id and p.part_number = f.part_number and p.etag is not null`);
 }
 
 /** Takes parts out of the record and moves the counters back. */

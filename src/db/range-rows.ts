@@ -64,7 +64,7 @@ export function rangeRows(connection: Connection): RangeRecords {
         ...[slot.offset, slot.offset + slot.sizeBytes, composeAttemptId, leaseMs],
         ...[writerId, chain?.endsAt ?? null, chain?.state ?? null],
       ]);
-      if (row.outcome !== 'committed') return { kind: row.outcome === 'not_open' ? 'not_open' : 'displaced' };
+      if (row.outcome !== 'committed') return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
       const pieces = row.pieces as Fragment[] | null;
       return {
         kind: 'committed',
@@ -99,11 +99,8 @@ export function rangeRows(connection: Connection): RangeRecords {
       connection.run(async (db) => void (await db.execute(sql`select pg_notify(${yieldChannel}, ${writerId})`))),
 
     tellSize: async (uploadId, sizeBytes) => {
-      await call(sql`
-        update uploads set size = ${sizeBytes}, updated_at = now()
-          where id = ${uploadId} and state = 'open' and size is null and partway_reach(id) <= ${sizeBytes}`);
-      const row = await call(sql`select * from uploads where id = ${uploadId}`);
-      const upload = row.id === undefined ? undefined : uploadOf(row);
+      const row = await call(sql`select * from partway_tell_size(${uploadId}, ${sizeBytes})`);
+      const upload = row.id === null || row.id === undefined ? undefined : uploadOf(row);
       if (upload === undefined || upload.state !== 'open') return { kind: 'not_open', upload };
       return { kind: upload.sizeBytes === sizeBytes ? 'told' : 'size_conflict', upload };
     },

@@ -299,6 +299,19 @@ describe('a process that dies', () => {
     expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
   });
 
+  test('for all others, and wakes when the upload is completed, is not told that its bytes are stored', async () => {
+    const upload = await create(slotBytes);
+    core.records.next('commitFragment', async (proceed) => {
+      await core.db.query("update fragments set lease_until = now() - interval '1 second'");
+      const elsewhere = core.elsewhere();
+      await write(upload, 0, randomBytes(1000), {}, elsewhere);
+      await write(upload, 1000, randomBytes(slotBytes - 1000), {}, elsewhere);
+      return proceed();
+    });
+    expect((await failureOf(write(upload, 0, randomBytes(1000)))).code).toBe('busy');
+    expect((await core.find(upload)).state).toBe('completed');
+  });
+
   test('for all others, and wakes when its fragment is long swept, leaves no object', async () => {
     const upload = await create(slotBytes);
     core.store.next('putObject', async (proceed) => {

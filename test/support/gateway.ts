@@ -36,6 +36,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Where it kills itself: `store.uploadPart:after:2` (see killing-main.ts). Not kept over a restart. */
   readonly killAt?: string;
+  /** How long its leases hold on after it was killed; where it kills itself 2 s. */
+  readonly leaseMs?: number;
 }
 
 /** The settings that send a gateway to this store, by way of a proxy where `endpoint` is given. */
@@ -58,6 +60,7 @@ interface Running {
 /** Starts the gateway as its users do, a process of its own on a free port, and waits until it listens. */
 export async function startTestGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const dataDir = await mkdtemp(join(tmpdir(), 'partway-gateway-'));
+  const { leaseMs } = options;
   let { env = {} } = options;
   let earlierLog = '';
 
@@ -67,7 +70,8 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
   });
 
   async function start(killAt: string | undefined, port: string): Promise<Running> {
-    const child = spawn(process.execPath, ['--import', dieWithParent, killAt === undefined ? main : killingMain], {
+    const program = killAt === undefined && leaseMs === undefined ? main : killingMain;
+    const child = spawn(process.execPath, ['--import', dieWithParent, program], {
       env: {
         PATH: process.env.PATH,
         PARTWAY_DATA_DIR: dataDir,
@@ -75,6 +79,7 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
         PARTWAY_TEST_FOLDER: dataDir,
         ...env,
         ...(killAt !== undefined && { PARTWAY_TEST_KILL_AT: killAt }),
+        ...(leaseMs !== undefined && { PARTWAY_TEST_LEASE_MS: String(leaseMs) }),
       },
       stdio: ['pipe', 'pipe', 'pipe'],
     });

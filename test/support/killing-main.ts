@@ -1,5 +1,6 @@
 /**
- * The gateway, but it kills itself with SIGKILL at one step of its work, as a power cut would:
+ * The gateway, but with short leases, and where it is told to it kills itself with SIGKILL at one step of its work, as a
+ * power cut would:
  *
  *   PARTWAY_TEST_KILL_AT=store.uploadPart:after:2    when the store has answered the second uploadPart
  *   PARTWAY_TEST_KILL_AT=records.commitPart:before   at the first commitPart, before the database hears of it
@@ -7,7 +8,8 @@
 import { readSettings } from '../../src/config.ts';
 import { startGateway } from '../../src/gateway.ts';
 
-const step = parseStep(process.env.PARTWAY_TEST_KILL_AT ?? '');
+const { PARTWAY_TEST_KILL_AT: killAt, PARTWAY_TEST_LEASE_MS: leaseMs = '2000' } = process.env;
+const step = killAt === undefined ? undefined : parseStep(killAt);
 let calls = 0;
 
 function parseStep(text: string) {
@@ -17,23 +19,23 @@ function parseStep(text: string) {
 }
 
 function killing<T extends object>(port: T, name: string): T {
-  if (name !== step.port) return port;
+  if (name !== step?.port) return port;
   if (!(step.method in port)) throw new Error(`PARTWAY_TEST_KILL_AT: ${name} has no ${step.method}`);
   return new Proxy(port, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
       if (typeof value !== 'function') return value;
       if (property !== step.method) return value.bind(target);
-      return (...args: unknown[]) => killAround(() => value.apply(target, args));
+      return (...args: unknown[]) => killAround(step, () => value.apply(target, args));
     },
   });
 }
 
 /** Only methods that return a promise: those that return an iterable have no one moment after them. */
-async function killAround(call: () => Promise<unknown>): Promise<unknown> {
+async function killAround(at: { count: number; moment?: string | undefined }, call: () => Promise<unknown>) {
   calls += 1;
-  const struck = calls === step.count;
-  if (struck && step.moment === 'before') process.kill(process.pid, 'SIGKILL');
+  const struck = calls === at.count;
+  if (struck && at.moment === 'before') process.kill(process.pid, 'SIGKILL');
   const result = await call();
   if (struck) process.kill(process.pid, 'SIGKILL');
   return result;
@@ -43,7 +45,7 @@ const gateway = await startGateway(readSettings(process.env), {
   wrapStore: (store) => killing(store, 'store'),
   wrapRecords: (records) => killing(records, 'records'),
   // What it leaves behind runs out soon.
-  coreSettings: { leaseMs: 2_000 },
+  coreSettings: { leaseMs: Number(leaseMs) },
 });
 process.once('SIGTERM', () => void gateway.stop().then(() => process.exit(0)));
 console.log(`partway is listening on ${gateway.url}`);
