@@ -365,3 +365,57 @@ test('an upload that is aborted leaves no fragments', async () => {
   await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
   expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
 });
+
+describe('a size that is told late', () => {
+  test('refuses what was under way beyond it, and the rest completes', async () => {
+    const content = randomBytes(1000);
+    const upload = await create(undefined, { isSelfCompleting: false });
+    await write(upload, 0, content);
+    const held = Promise.withResolvers<void>();
+    const reached = Promise.withResolvers<void>();
+    core.records.next('commitFragment', async (proceed) => {
+      reached.resolve();
+      await held.promise;
+      return proceed();
+    });
+    const beyond = failureOf(write(upload, 1000, randomBytes(100)));
+    await reached.promise;
+    const told = tellSize(core.deps, { principal, upload, totalBytes: 1000, completes: false });
+    expect((await told).sizeBytes).toBe(1000);
+    held.resolve();
+    expect((await beyond).details.conflict).toBe('size');
+    await tellSize(core.deps, { principal, upload, totalBytes: 1000, completes: true });
+    await expectObject(upload, content);
+  });
+
+  test('leaves the completion to the reaper where the process dies', async () => {
+    const content = randomBytes(1000);
+    const upload = await create(undefined);
+    await write(upload, 0, content);
+    await tellSize(core.deps, { principal, upload, totalBytes: 1000, completes: false }).catch(() => undefined);
+    await core.db.query("update uploads set work_due = now() - interval '1 second' where work_due is not null");
+    await new Reaper(core.deps, { onFault: () => undefined, onBug: expect.fail }).round();
+    await expectObject(upload, content);
+  });
+});
+
+test('a part whose lease ran out does not replace fragments that came after', async () => {
+  const content = randomBytes(slotBytes);
+  const upload = await create(slotBytes);
+  const reached = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  core.records.next('commitRangePart', async (proceed) => {
+    reached.resolve();
+    await held.promise;
+    return proceed();
+  });
+  const late = failureOf(write(upload, 0, content));
+  await reached.promise;
+  await core.db.query("update parts set attempt_until = now() - interval '1 second' where upload_id = $1", [upload.id]);
+  await write(upload, 0, content.subarray(0, 1000));
+  held.resolve();
+  expect((await late).code).toBe('busy');
+  expect((await core.find(upload)).contiguousParts).toBe(0);
+  await write(upload, 1000, content.subarray(1000));
+  await expectObject(upload, content);
+});
