@@ -168,6 +168,25 @@ CREATE FUNCTION partway_reach(p_upload text) RETURNS bigint LANGUAGE sql STABLE 
                 ORDER BY "offset" DESC LIMIT 1), 0))
 $$;
 --> statement-breakpoint
+-- Who has a slot, or a part of the range in it. Leases of fragments that ran out are closed: theirs died, and what they
+-- sent may land still, so their objects are deleted later.
+CREATE FUNCTION partway_find_holder(
+  p_upload text, p_part integer, p_from bigint, p_to bigint, OUT holder text, OUT retry_ms double precision
+) LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE fragments SET state = 'retired', lease_until = now() + interval '2 minutes'
+    WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending' AND lease_until <= now();
+  SELECT attempt_id, extract(epoch FROM until - now()) * 1000 INTO holder, retry_ms FROM (
+    SELECT attempt_id, attempt_until AS until FROM parts
+      WHERE upload_id = p_upload AND part_number = p_part AND attempt_id IS NOT NULL AND attempt_until > now()
+    UNION ALL
+    SELECT attempt_id, lease_until FROM fragments
+      WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending'
+        AND "offset" < p_to AND "offset" + size > p_from
+  ) AS live LIMIT 1;
+END
+$$;
+--> statement-breakpoint
 -- Leases the first gap of a range and writes the pending row of the fragment that is to fill it.
 CREATE FUNCTION partway_begin_fragment(
   p_tenant text, p_upload text, p_part integer, p_slot_from bigint, p_slot_to bigint, p_part_size bigint,
@@ -180,7 +199,6 @@ DECLARE
   entered record;
   slot parts%ROWTYPE;
   run record;
-  live record;
 BEGIN
   SELECT * INTO entered FROM partway_enter_range(p_tenant, p_upload, p_to, p_from, p_part_size, p_total, p_writer, p_lease_ms);
   outcome := entered.outcome;
@@ -196,9 +214,6 @@ BEGIN
     runs := coalesce(slot.runs, jsonb_build_array(jsonb_build_array(slot."offset", slot.size, slot.digests)));
     RETURN;
   END IF;
-  -- Theirs died. What they sent may land still, so their objects are deleted later.
-  UPDATE fragments SET state = 'retired', lease_until = now() + interval '2 minutes'
-    WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending' AND lease_until <= now();
   gap_from := p_from;
   gap_to := p_to;
   runs := '[]';
@@ -225,20 +240,9 @@ BEGIN
     gap_to := NULL;
     RETURN;
   END IF;
-  IF slot.attempt_id IS NOT NULL AND slot.attempt_until > now() THEN
+  SELECT * INTO holder, retry_ms FROM partway_find_holder(p_upload, p_part, gap_from, gap_to);
+  IF holder IS NOT NULL THEN
     outcome := 'occupied';
-    holder := slot.attempt_id;
-    retry_ms := extract(epoch FROM slot.attempt_until - now()) * 1000;
-    RETURN;
-  END IF;
-  SELECT attempt_id, lease_until INTO live FROM fragments
-    WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending'
-      AND "offset" < gap_to AND "offset" + size > gap_from
-    LIMIT 1;
-  IF FOUND THEN
-    outcome := 'occupied';
-    holder := live.attempt_id;
-    retry_ms := extract(epoch FROM live.lease_until - now()) * 1000;
     RETURN;
   END IF;
   -- Whoever had the slot must not commit over what is stored from here on.
@@ -259,7 +263,6 @@ CREATE FUNCTION partway_begin_part(
 DECLARE
   entered record;
   slot parts%ROWTYPE;
-  live record;
 BEGIN
   SELECT * INTO entered FROM partway_enter_range(p_tenant, p_upload, p_to, p_from, p_part_size, p_total, p_writer, p_lease_ms);
   outcome := entered.outcome;
@@ -276,20 +279,9 @@ BEGIN
     outcome := 'not_whole';
     RETURN;
   END IF;
-  IF slot.attempt_id IS NOT NULL AND slot.attempt_until > now() THEN
+  SELECT * INTO holder, retry_ms FROM partway_find_holder(p_upload, p_part, p_from, p_to);
+  IF holder IS NOT NULL THEN
     outcome := 'occupied';
-    holder := slot.attempt_id;
-    retry_ms := extract(epoch FROM slot.attempt_until - now()) * 1000;
-    RETURN;
-  END IF;
-  UPDATE fragments SET state = 'retired', lease_until = now() + interval '2 minutes'
-    WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending' AND lease_until <= now();
-  SELECT attempt_id, lease_until INTO live FROM fragments
-    WHERE upload_id = p_upload AND part_number = p_part AND state = 'pending' LIMIT 1;
-  IF FOUND THEN
-    outcome := 'occupied';
-    holder := live.attempt_id;
-    retry_ms := extract(epoch FROM live.lease_until - now()) * 1000;
     RETURN;
   END IF;
   PERFORM partway_lease_slot(p_upload, p_part, p_attempt, p_lease_ms);

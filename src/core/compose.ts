@@ -10,11 +10,8 @@ import { loseUpload } from './lose.ts';
 import { PartBody } from './part-body.ts';
 import { StoreError } from './ports.ts';
 import type { CoveredSlot } from './range-records.ts';
-import { tellingFaults, toUploadError } from './store-faults.ts';
+import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { Fragment, Part } from './upload.ts';
-
-const tries = 3;
-const pauseMs = 300;
 
 /**
  * Makes a slot's fragments into its part: the part is stored and recorded, then the fragments are deleted. What this
@@ -78,9 +75,8 @@ async function storeAgain(deps: Deps, upload: OpenUpload, slot: CoveredSlot, liv
     } catch (error) {
       // The failed call may still have the buffers to write: they are sent again, and never freed.
       for (const { id } of slot.fragments) deps.held.disown(id);
-      const mayPass = error instanceof StoreError && error.kind === 'unavailable';
-      if (!mayPass || attempt === tries) throw error;
-      await deps.clock.sleep(pauseMs * attempt, live.signal);
+      if (!mayPass(error) || attempt === storeTries) throw error;
+      await deps.clock.sleep(storePauseMs * attempt, live.signal);
     }
   }
 }

@@ -2,13 +2,13 @@ import { claimOf } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { finishCompletion } from './finish-completion.ts';
 import { newId } from './random.ts';
-import { composeCovered, isWhole } from './settle.ts';
+import { composeCovered, isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 
 /** Goes on where whoever covered a slot, or brought the last byte, did not: its process died. */
 export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
   await composeCovered(deps, upload);
-  if (upload.isSelfCompleting && !upload.isConflicted && isWhole(upload)) {
+  if (isToComplete(upload, false)) {
     const claimId = newId();
     const claim = await deps.records.claimCompletion({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
     if (claim.kind === 'claimed') {

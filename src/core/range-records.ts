@@ -132,10 +132,8 @@ export interface RangeRecords {
     | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' }
   >;
 
-  /** Ends an append writer's term, if it is still its own. */
+  /** Ends an append writer's term, if it is still its own: from here on it commits nothing. */
   endWriter(input: { readonly uploadId: string; readonly writerId: string }): Promise<void>;
-  /** Ends another's term: from here on it commits nothing. */
-  displaceWriter(input: { readonly uploadId: string; readonly writerId: string }): Promise<void>;
   /** Asks an append writer, wherever it runs, to commit what it holds and stop. */
   askWriterToYield(writerId: string): Promise<void>;
 

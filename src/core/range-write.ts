@@ -8,7 +8,6 @@ import type { Principal } from './principal.ts';
 import { newId } from './random.ts';
 import type { RangeRefusal, WantedRange } from './range-records.ts';
 import type { RunningMd5 } from './running-md5.ts';
-import { isWhole } from './settle.ts';
 import type { Upload } from './upload.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
@@ -73,11 +72,6 @@ export class RangeWrite {
     return this.upload;
   }
 
-  /** The upload is whole, and whoever finds that completes it. */
-  get isToComplete(): boolean {
-    return isWhole(this.upload) && (this.completes || this.upload.isSelfCompleting) && !this.upload.isConflicted;
-  }
-
   /**
    * Leases what `begin` asks for. Who is in the way is asked to give way, and waited for.
    * @throws UploadError
@@ -116,7 +110,7 @@ export class RangeWrite {
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
       if (holder.isWriter && waitedMs > displaceAfterMs) {
-        await deps.records.displaceWriter({ uploadId: upload.id, writerId: holder.id });
+        await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
       // Of a process that died: nobody gives it way before it runs out.

@@ -10,6 +10,11 @@ export function isWhole({ sizeBytes, offset, receivedBytes }: Upload): boolean {
   return sizeBytes !== undefined && offset === sizeBytes && receivedBytes === sizeBytes;
 }
 
+/** Whether it is whole and completes without being asked: by itself, or by a front that has no call to complete. */
+export function isToComplete(upload: Upload, byFront: boolean): boolean {
+  return isWhole(upload) && (byFront || upload.isSelfCompleting) && !upload.isConflicted;
+}
+
 /**
  * Composes every slot that fragments cover and that nobody composes.
  * @returns how many

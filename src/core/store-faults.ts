@@ -44,3 +44,12 @@ export async function tellingFaults<T>(
     throw error;
   }
 }
+
+/** A call whose bytes are still here is made so often, with a pause that grows by so much. */
+export const storeTries = 3;
+export const storePauseMs = 300;
+
+/** The store may do it when it is asked again. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof StoreError && error.kind === 'unavailable';
+}

@@ -14,7 +14,7 @@ import { StoreError } from './ports.ts';
 import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
-import { tellingFaults, toUploadError } from './store-faults.ts';
+import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { Run } from './upload.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
@@ -25,9 +25,6 @@ export interface HeldBytes {
   /** As many of them as the budget counts. */
   readonly countedBytes: number;
 }
-
-const tries = 3;
-const pauseMs = 300;
 
 /**
  * Makes bytes in memory durable: those that fill a slot as its part, others as fragments in the slot's gaps. What is
@@ -169,9 +166,9 @@ async function storeGaps(
       at = place.to;
       attempt = 1;
     } catch (error) {
-      if (!mayPass(error) || attempt === tries) throw await told(deps, requireOpen(write.upload), error);
+      if (!mayPass(error) || attempt === storeTries) throw await told(deps, requireOpen(write.upload), error);
       // What was given up may land yet, so the next try has a name of its own.
-      await deps.clock.sleep(pauseMs * attempt, deps.halted);
+      await deps.clock.sleep(storePauseMs * attempt, deps.halted);
       attempt += 1;
     }
   }
@@ -246,10 +243,6 @@ async function storeFragment(
   }
 }
 
-function mayPass(error: unknown): boolean {
-  return error instanceof StoreError && error.kind === 'unavailable';
-}
-
 /** The store's failures are not the client's, as long as the bytes are here. */
 async function sendAgain<T>(write: RangeWrite, call: string, send: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { deps, upload } = write;
@@ -258,8 +251,8 @@ async function sendAgain<T>(write: RangeWrite, call: string, send: (signal: Abor
       return await tellingFaults(deps, call, upload.id, () => send(deps.halted));
     } catch (error) {
       write.ownsBuffers = false;
-      if (!mayPass(error) || attempt === tries) throw error;
-      await deps.clock.sleep(pauseMs * attempt, deps.halted);
+      if (!mayPass(error) || attempt === storeTries) throw error;
+      await deps.clock.sleep(storePauseMs * attempt, deps.halted);
     }
   }
 }

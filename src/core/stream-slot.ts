@@ -12,11 +12,8 @@ import { StoreError } from './ports.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { SlotBody } from './slot-body.ts';
-import { tellingFaults, toUploadError } from './store-faults.ts';
+import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { HeldBytes } from './store-range.ts';
-
-const tries = 3;
-const pauseMs = 300;
 
 /** A slot under way to the store. */
 export interface StreamedSlot {
@@ -105,9 +102,8 @@ export async function streamSlot(
           ),
         );
       } catch (error) {
-        const mayPass = error instanceof StoreError && error.kind === 'unavailable';
-        if (!mayPass || attempt === tries) throw error;
-        if (body.isHeld && body.failure === undefined) await deps.clock.sleep(pauseMs * attempt, deps.halted);
+        if (!mayPass(error) || attempt === storeTries) throw error;
+        if (body.isHeld && body.failure === undefined) await deps.clock.sleep(storePauseMs * attempt, deps.halted);
         // What was held may have been given up meanwhile.
         if (!body.isHeld || body.failure !== undefined) throw error;
       }

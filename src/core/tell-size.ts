@@ -5,7 +5,7 @@ import { notFoundError, notOpen } from './find.ts';
 import { requireSize } from './limits.ts';
 import type { Principal } from './principal.ts';
 import { sizeError } from './range-write.ts';
-import { isWhole } from './settle.ts';
+import { isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 
 /**
@@ -31,8 +31,7 @@ export async function tellSize(
     if (upload.state === 'completed') return upload;
     if (upload.state !== 'completing') throw notOpen(upload);
   }
-  const isToComplete = isWhole(upload) && (input.completes || upload.isSelfCompleting) && !upload.isConflicted;
-  return isToComplete ? completeWhole(deps, { principal: input.principal, upload }) : upload;
+  return isToComplete(upload, input.completes) ? completeWhole(deps, { principal: input.principal, upload }) : upload;
 }
 
 /** Completes, and waits for it. @throws UploadError `busy` when it takes longer than a request may wait */

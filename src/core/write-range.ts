@@ -13,6 +13,7 @@ import { newId } from './random.ts';
 import { RangeWrite, sizeError } from './range-write.ts';
 import { repeatSlot } from './repeat-slot.ts';
 import { startMd5 } from './running-md5.ts';
+import { isToComplete } from './settle.ts';
 import { giveBack, type HeldBytes, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
 import { isOfClient, markCareful, type StreamedSlot, streamSlot } from './stream-slot.ts';
 import { completeWhole, tellSize } from './tell-size.ts';
@@ -25,6 +26,7 @@ const largestFragmentBytes = 8 * KiB * KiB;
 const smallestFragmentBytes = 64 * KiB;
 /** While memory is tight, what a slow client has sent is stored after so long, as soon as it is that much. */
 const slowAfterMs = 2_000;
+
 export interface WriteRangeInput {
   readonly principal: Principal;
   /** As it was last seen: what matters of it is read anew in the records. */
@@ -111,7 +113,7 @@ async function end(write: RangeWrite): Promise<Upload> {
   if (totalBytes !== undefined && upload.sizeBytes === undefined) {
     return tellSize(deps, { principal, upload, totalBytes, completes });
   }
-  return write.isToComplete ? completeWhole(deps, { principal, upload }) : upload;
+  return isToComplete(upload, completes) ? completeWhole(deps, { principal, upload }) : upload;
 }
 
 /** @returns the upload, where it completed meanwhile */

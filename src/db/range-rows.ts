@@ -93,8 +93,13 @@ export function rangeRows(connection: Connection): RangeRecords {
       return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
     },
 
-    endWriter: (writer) => connection.run(async (db) => void (await endWriter(db, writer))),
-    displaceWriter: (writer) => connection.run(async (db) => void (await endWriter(db, writer))),
+    endWriter: ({ uploadId, writerId }) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ writerId: null, writerUntil: null })
+          .where(and(eq(uploads.id, uploadId), eq(uploads.writerId, writerId)));
+      }),
     askWriterToYield: (writerId) =>
       connection.run(async (db) => void (await db.execute(sql`select pg_notify(${yieldChannel}, ${writerId})`))),
 
@@ -267,16 +272,6 @@ async function claimSlot(
   return pieces === null || pieces === undefined
     ? undefined
     : { partNumber, attemptId, fragments: pieces as Fragment[] };
-}
-
-async function endWriter(
-  db: Parameters<Parameters<Connection['run']>[0]>[0],
-  { uploadId, writerId }: { uploadId: string; writerId: string },
-): Promise<void> {
-  await db
-    .update(uploads)
-    .set({ writerId: null, writerUntil: null })
-    .where(and(eq(uploads.id, uploadId), eq(uploads.writerId, writerId)));
 }
 
 function isPending(fragmentId: string, attemptId: string) {
