@@ -36,17 +36,18 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
 
   app.use(async (c, next) => {
     const requestId = newId();
+    const { incoming, outgoing } = c.env;
     c.set('requestId', requestId);
     c.set('bodyIdleMs', options.core.settings.bodyIdleMs);
     c.set('admission', options.admission);
+    // On Node's answer, not on Hono's: a header that is set on that one afterwards makes a second one of it.
+    outgoing.setHeader('X-Request-Id', requestId);
     const began = performance.now();
     await next();
-    const { incoming, outgoing } = c.env;
     const alreadySent = outgoing.headersSent || outgoing.destroyed;
-    if (!alreadySent) {
-      // What is left of a body would be read as the next request.
-      if ((hasBody(incoming) && !incoming.complete) || options.isStopping()) c.header('Connection', 'close');
-      c.header('X-Request-Id', requestId);
+    // What is left of a body would be read as the next request.
+    if (!alreadySent && ((hasBody(incoming) && !incoming.complete) || options.isStopping())) {
+      outgoing.setHeader('Connection', 'close');
     }
     const brokeOff = outgoing.destroyed && !outgoing.writableFinished;
     const status = alreadySent ? outgoing.statusCode : c.res.status;

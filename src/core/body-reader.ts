@@ -14,6 +14,8 @@ export class BodyReader {
   #hasEnded = false;
   #failure: unknown;
   #wake: (() => void) | undefined;
+  /** Takes what comes, unless it is too much. */
+  #direct: ((chunk: Buffer) => boolean) | undefined;
   #seenBytes = 0;
   #takenBytes = 0;
   /** Told at once of what ends the body, also while nobody takes. */
@@ -52,6 +54,39 @@ export class BodyReader {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+    }
+  }
+
+  /**
+   * Hands the next bytes on as they come: cheaper than to wait for each buffer.
+   * @param hand says whether there is room for more
+   * @param room resolves when there is
+   * @throws ClientGoneError where there are fewer, and as `take`
+   */
+  async feed(bytes: number, hand: (chunk: Buffer) => boolean, room: () => Promise<void>): Promise<void> {
+    for (let left = bytes; left > 0; ) {
+      const chunk = this.takeNow(left);
+      if (chunk !== undefined) {
+        left -= chunk.length;
+        if (!hand(chunk)) await room();
+        continue;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#hasEnded) throw new ClientGoneError('the body ended early');
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+        this.#direct = (next) => {
+          if (next.length > left) return false;
+          left -= next.length;
+          if (!hand(next) || left === 0) {
+            this.#body.pause();
+            this.#tell();
+          }
+          return true;
+        };
+        this.#body.resume();
+      });
+      if (left > 0) await room();
     }
   }
 
@@ -105,9 +140,13 @@ export class BodyReader {
 
   readonly #onData = (chunk: Buffer): void => {
     if (chunk.length === 0) return;
+    this.#seenBytes += chunk.length;
+    if (this.#direct?.(chunk)) {
+      this.#takenBytes += chunk.length;
+      return;
+    }
     this.#queue.push(chunk);
     this.#queued += chunk.length;
-    this.#seenBytes += chunk.length;
     if (this.#queued >= queuedBytes) this.#body.pause();
     this.#tell();
   };
@@ -126,6 +165,7 @@ export class BodyReader {
   #tell(): void {
     const wake = this.#wake;
     this.#wake = undefined;
+    this.#direct = undefined;
     wake?.();
   }
 

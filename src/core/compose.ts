@@ -1,6 +1,13 @@
 import { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
-import { combineCrcs, type Digests, isCombinable, startDigest } from './digest.ts';
+import {
+  type CombinableAlgorithm,
+  combinableAlgorithms,
+  combineCrcs,
+  type Digests,
+  type RunningDigest,
+  startDigest,
+} from './digest.ts';
 import { UploadError } from './errors.ts';
 import type { OpenUpload } from './find.ts';
 import { keepLease } from './keep-lease.ts';
@@ -8,7 +15,7 @@ import { finishDigests } from './kept-digests.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
 import { PartBody } from './part-body.ts';
-import { StoreError } from './ports.ts';
+import { type StoreBody, StoreError } from './ports.ts';
 import type { CoveredSlot } from './range-records.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { Fragment, Part } from './upload.ts';
@@ -84,24 +91,9 @@ async function storeAgain(deps: Deps, upload: OpenUpload, slot: CoveredSlot, liv
 async function storePart(deps: Deps, upload: OpenUpload, slot: CoveredSlot, live: LiveAttempt): Promise<Part> {
   const { fragments, partNumber } = slot;
   const sizeBytes = fragments.reduce((sum, fragment) => sum + fragment.sizeBytes, 0);
-  const expected = combinedDigests(fragments);
-  const running = Object.keys(expected).filter((name) => isCombinable(name as 'crc32')) as ('crc32' | 'crc32c')[];
-  const digests = running.map(startDigest);
-  const body = new PartBody({
-    sizeBytes,
-    digests,
-    beforeLast: async () => {
-      const computed = await finishDigests(digests);
-      const wrong = running.find((algorithm) => computed[algorithm] !== expected[algorithm]);
-      if (wrong !== undefined) throw new Error(`slot ${partNumber}: the fragments' bytes do not match their ${wrong}`);
-      live.seal();
-    },
-  });
-  const source = Readable.from(bytesOf(deps, upload, fragments, live.signal), { objectMode: false });
-  source.on('error', (error) => body.destroy(error));
-  source.pipe(body);
-  try {
-    const { etag } = await tellingFaults(deps, 'uploadPart', upload.id, () =>
+  const digests = combinedDigests(fragments);
+  const send = (body: StoreBody) =>
+    tellingFaults(deps, 'uploadPart', upload.id, () =>
       deps.store.uploadPart(
         {
           bucket: upload.bucket,
@@ -114,20 +106,84 @@ async function storePart(deps: Deps, upload: OpenUpload, slot: CoveredSlot, live
         { signal: live.signal },
       ),
     );
-    return { partNumber, offset: fragments[0]?.offset, sizeBytes, etag, digests: expected };
+  const check = new DigestCheck(digests, `slot ${partNumber}`);
+  // All are taken at once: those that are used are not given up meanwhile.
+  const held = fragments.map(({ id }) => deps.held.use(id));
+  try {
+    const { etag } = held.every((chunks) => chunks !== undefined)
+      ? await sendHeld(held.flat(), check, live, send)
+      : await sendReadBack(bytesOf(deps, upload, fragments, held, live.signal), sizeBytes, check, live, send);
+    return { partNumber, offset: fragments[0]?.offset, sizeBytes, etag, digests };
+  } finally {
+    for (const { id } of fragments) deps.held.letGo(id);
+  }
+}
+
+async function sendHeld(
+  chunks: readonly Buffer[],
+  check: DigestCheck,
+  live: LiveAttempt,
+  send: (body: StoreBody) => Promise<{ etag: string }>,
+): Promise<{ etag: string }> {
+  for (const digest of check.running) for (const chunk of chunks) digest.update(chunk);
+  await check.pass();
+  live.seal();
+  return send(chunks);
+}
+
+async function sendReadBack(
+  chunks: AsyncGenerator<Buffer>,
+  sizeBytes: number,
+  check: DigestCheck,
+  live: LiveAttempt,
+  send: (body: StoreBody) => Promise<{ etag: string }>,
+): Promise<{ etag: string }> {
+  const body = new PartBody({
+    sizeBytes,
+    digests: check.running,
+    beforeLast: async () => {
+      await check.pass();
+      live.seal();
+    },
+  });
+  const source = Readable.from(chunks, { objectMode: false });
+  source.on('error', (error) => body.destroy(error));
+  source.pipe(body);
+  try {
+    return await send(body);
   } catch (error) {
     throw source.errored instanceof StoreError ? source.errored : error;
   } finally {
     source.destroy();
     body.destroy();
-    for (const { id } of fragments) deps.held.letGo(id);
+  }
+}
+
+/** Holds bytes against the digests that they must have. */
+class DigestCheck {
+  readonly running: readonly RunningDigest[];
+  readonly #expected: Digests;
+  readonly #what: string;
+
+  constructor(expected: Digests, what: string) {
+    this.#expected = expected;
+    this.#what = what;
+    this.running = combinableAlgorithms.filter((name) => expected[name] !== undefined).map(startDigest);
+  }
+
+  /** Once all bytes were shown. @throws Error: a bug, or a store that gives back other bytes than it got */
+  async pass(): Promise<void> {
+    const computed = await finishDigests(this.running);
+    const wrong = this.running.find(({ algorithm }) => computed[algorithm] !== this.#expected[algorithm]);
+    if (wrong !== undefined)
+      throw new Error(`${this.#what}: the fragments' bytes do not match their ${wrong.algorithm}`);
   }
 }
 
 /** The digests of the fragments together, by those algorithms that all of them have. */
 function combinedDigests(fragments: readonly Fragment[]): Digests {
-  const combined: Partial<Record<'crc32' | 'crc32c', string>> = {};
-  for (const algorithm of ['crc32', 'crc32c'] as const) {
+  const combined: Partial<Record<CombinableAlgorithm, string>> = {};
+  for (const algorithm of combinableAlgorithms) {
     const pieces = fragments.flatMap(({ digests, sizeBytes }) => {
       const crc = digests[algorithm];
       return crc === undefined ? [] : [{ crc, sizeBytes }];
@@ -141,10 +197,9 @@ async function* bytesOf(
   deps: Deps,
   { id, bucket }: OpenUpload,
   fragments: readonly Fragment[],
+  held: readonly (readonly Buffer[] | undefined)[],
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  // All are taken at once: those that are used are not given up meanwhile.
-  const held = fragments.map((fragment) => deps.held.use(fragment.id));
   for (const [index, { stagingKey }] of fragments.entries()) {
     const chunks = held[index];
     if (chunks !== undefined) {

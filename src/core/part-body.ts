@@ -64,6 +64,6 @@ export class PartBody extends Transform {
   override pipe<T extends NodeJS.WritableStream>(destination: T, options: { readonly end?: boolean } = {}): T {
     const afterSent = this.#afterSent;
     if (afterSent === undefined) return super.pipe(destination, options);
-    return pipeAndTell(this, destination, { ...options, onSent: afterSent });
+    return pipeAndTell(this, destination, { onSent: afterSent });
   }
 }

@@ -44,6 +44,9 @@ export class StoreError extends Error {
   }
 }
 
+/** What a store is sent: a stream, which is read once, or bytes in memory. */
+export type StoreBody = Readable | Buffer | readonly Buffer[];
+
 /** Bounds of a store. Bytes. S3: "Amazon S3 multipart upload limits". */
 export interface StoreLimits {
   readonly minPartSizeBytes: number;
@@ -135,7 +138,7 @@ export interface ObjectStore {
   uploadPart(
     input: MultipartAddress & {
       readonly partNumber: number;
-      readonly body: Readable | Buffer;
+      readonly body: StoreBody;
       readonly sizeBytes: number;
       readonly contentMd5?: string | undefined;
     },
@@ -178,7 +181,7 @@ export interface ObjectStore {
 
   putObject(
     input: ObjectAddress & {
-      readonly body: Readable | Buffer;
+      readonly body: StoreBody;
       readonly sizeBytes: number;
       readonly contentType?: string | undefined;
       readonly metadata?: Readonly<Record<string, string>>;

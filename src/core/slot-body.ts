@@ -2,10 +2,9 @@ import { Readable } from 'node:stream';
 import type { RunningDigest } from './digest.ts';
 import { freeBuffer } from './free-buffer.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-import { pipeAndTell } from './pipe-and-tell.ts';
 
-/** Bytes that wait for the store, at most. */
-const waitingBytes = 256 * 1024;
+/** Bytes that the store's connection has not taken yet, at most. */
+const waitingBytes = 512 * 1024;
 
 /**
  * A slot's bytes on their way to the store. What has been sent is held as long as the budget allows: so it can be sent
@@ -23,8 +22,9 @@ export class SlotBody {
   #chunks: (Buffer | undefined)[] = [];
   #receivedBytes = 0;
   #handedChunks = 0;
-  #handedBytes = 0;
   #sentChunks = 0;
+  #sentBytes = 0;
+  #isHandingSoon = false;
   #countedBytes = 0;
   #isHeld = true;
   #isReleased = false;
@@ -71,11 +71,11 @@ export class SlotBody {
     this.#chunks.push(chunk);
     if (this.#isHeld) this.#count(chunk.length);
     if (this.#receivedBytes === this.#sizeBytes) void this.#release();
-    else this.#outlet?.more();
+    else this.#handSoon();
   }
 
   get hasRoom(): boolean {
-    const waiting = this.#receivedBytes - this.#handedBytes;
+    const waiting = this.#receivedBytes - this.#sentBytes;
     return waiting <= waitingBytes || this.#isLetIn || this.#failure !== undefined;
   }
 
@@ -106,12 +106,12 @@ export class SlotBody {
     if (this.#outlet !== undefined) this.#ownsBuffers = false;
     this.#outlet?.destroy();
     this.#handedChunks = 0;
-    this.#handedBytes = 0;
     this.#sentChunks = 0;
+    this.#sentBytes = 0;
     const outlet = new Outlet(
       () => this.#hand(),
       // What an earlier try has sent says nothing about this one.
-      (chunk) => this.#outlet === outlet && this.#onSent(chunk),
+      (chunk, isOurs) => this.#outlet === outlet && this.#onSent(chunk, isOurs),
     );
     this.#outlet = outlet;
     if (this.#failure !== undefined) outlet.destroy(this.#failure);
@@ -146,9 +146,23 @@ export class SlotBody {
     this.dispose();
   }
 
-  #onSent(chunk: Buffer): void {
-    this.#sentChunks += 1;
-    if (!this.#isHeld) this.#free(chunk);
+  #onSent(chunk: Buffer, isOurs: boolean): void {
+    this.#sentBytes += chunk.length;
+    if (isOurs) {
+      this.#sentChunks += 1;
+      if (!this.#isHeld) this.#free(chunk);
+    }
+    if (this.hasRoom) this.#tellRoom();
+  }
+
+  /** Once all that has come by now is here: it goes out in one call to the socket, which costs half of one for each. */
+  #handSoon(): void {
+    if (this.#isHandingSoon || this.#outlet === undefined) return;
+    this.#isHandingSoon = true;
+    setImmediate(() => {
+      this.#isHandingSoon = false;
+      this.#outlet?.more();
+    });
   }
 
   #free(chunk: Buffer | undefined): void {
@@ -162,9 +176,7 @@ export class SlotBody {
     const isLast = index === this.#chunks.length - 1;
     if (isLast && !this.#isReleased) return 'wait';
     this.#handedChunks += 1;
-    this.#handedBytes += chunk.length;
     if (!this.#isHeld) this.#chunks[index] = undefined;
-    this.#tellRoom();
     return chunk;
   }
 
@@ -203,12 +215,16 @@ export class SlotBody {
   }
 }
 
+/** Told of each buffer that is waited for no longer; `isOurs`: nobody reads from it any more. */
+type OnSent = (chunk: Buffer, isOurs: boolean) => void;
+
 class Outlet extends Readable {
   readonly #next: () => Buffer | 'wait' | 'end';
-  readonly #onSent: (chunk: Buffer) => void;
+  readonly #onSent: OnSent;
   #isWanted = false;
+  #destination: NodeJS.WritableStream | undefined;
 
-  constructor(next: () => Buffer | 'wait' | 'end', onSent: (chunk: Buffer) => void) {
+  constructor(next: () => Buffer | 'wait' | 'end', onSent: OnSent) {
     super({ highWaterMark: waitingBytes });
     this.#next = next;
     this.#onSent = onSent;
@@ -222,6 +238,7 @@ class Outlet extends Readable {
   }
 
   more(): void {
+    if (this.#destination !== undefined) this.#write(this.#destination);
     while (this.#isWanted && !this.destroyed) {
       const next = this.#next();
       if (next === 'wait') return;
@@ -231,10 +248,33 @@ class Outlet extends Readable {
         return;
       }
       this.#isWanted = this.push(next);
+      this.#onSent(next, false);
     }
   }
 
-  override pipe<T extends NodeJS.WritableStream>(destination: T, options: { readonly end?: boolean } = {}): T {
-    return pipeAndTell(this, destination, { ...options, onSent: this.#onSent });
+  /** All that is here goes out at once: how much that may be is bounded where it comes in. */
+  override pipe<T extends NodeJS.WritableStream>(destination: T): T {
+    this.#destination = destination;
+    destination.once('close', () => {
+      this.#destination = undefined;
+    });
+    this.#write(destination);
+    return destination;
+  }
+
+  #write(destination: NodeJS.WritableStream): void {
+    while (!this.destroyed) {
+      const next = this.#next();
+      if (next === 'wait') return;
+      if (next === 'end') {
+        this.#destination = undefined;
+        destination.end();
+        return;
+      }
+      destination.write(next, (error) => {
+        // After a failure the kernel may still be reading from it.
+        if (!error) this.#onSent(next, true);
+      });
+    }
   }
 }

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { isDiffering, requireSameBytes } from './compare-runs.ts';
 import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
@@ -64,7 +63,7 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
     const digests = await digestsOf(write, chunks);
     const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
       deps.store.uploadPart(
-        { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: Readable.from(chunks), sizeBytes },
+        { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: chunks, sizeBytes },
         { signal },
       ),
     );
@@ -175,6 +174,13 @@ async function storeGaps(
   return false;
 }
 
+/** A slow line brings bytes in crumbs, each of which costs more than itself: those are joined. */
+const smallestPieceBytes = 16 * 1024;
+
+function compact(chunks: readonly Buffer[], sizeBytes: number): readonly Buffer[] {
+  return chunks.length * smallestPieceBytes <= sizeBytes ? chunks : [Buffer.concat(chunks, sizeBytes)];
+}
+
 function* cut({ at, chunks }: HeldBytes, gap: { readonly from: number; readonly to: number }): Generator<Buffer> {
   let offset = at;
   for (const chunk of chunks) {
@@ -197,14 +203,17 @@ async function storeFragment(
   const { records } = deps;
   const sizeBytes = to - from;
   const upload = requireOpen(write.upload);
-  const bytes = Buffer.concat(chunks, sizeBytes);
+  const pieces = compact(chunks, sizeBytes);
   let isHeld = false;
   try {
     // Who was displaced may commit what it holds: the records decide.
     if (!write.isLeaving) live.seal();
     const digests = await digestsOf(write, chunks);
     await tellingFaults(deps, 'putObject', upload.id, () =>
-      deps.store.putObject({ bucket: upload.bucket, key: stagingKey, body: bytes, sizeBytes }, { signal: deps.halted }),
+      deps.store.putObject(
+        { bucket: upload.bucket, key: stagingKey, body: pieces, sizeBytes },
+        { signal: deps.halted },
+      ),
     );
     const committed = await records.commitFragment({
       uploadId: upload.id,
@@ -226,19 +235,19 @@ async function storeFragment(
     const current = requireOpen(write.seen(committed.upload));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
     isHeld = countedBytes === sizeBytes && write.ownsBuffers;
-    if (isHeld) deps.held.hold(fragmentId, [bytes], countedBytes);
+    if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);
     const { covered } = committed;
     if (covered !== undefined) {
       await deps.compositions.start(upload.id, () => composeSlot(deps, current, covered));
     }
-    if (isHeld) chunks.forEach(freeBuffer);
+    if (isHeld && pieces !== chunks) chunks.forEach(freeBuffer);
     return isHeld;
   } catch (error) {
     if (error instanceof StoreError) write.ownsBuffers = false;
     await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
     throw error;
   } finally {
-    if (!isHeld && write.ownsBuffers) freeBuffer(bytes);
+    if (!isHeld && pieces !== chunks && write.ownsBuffers) pieces.forEach(freeBuffer);
     end();
   }
 }

@@ -65,15 +65,20 @@ export async function streamSlot(
     // Where the store takes nothing, what has come waits no longer for room: the end of the body must be met.
     reader.onFail = () => body.letIn();
     try {
-      for (let left = slot.sizeBytes; left > 0; ) {
-        const chunk = reader.takeNow(left) ?? (await reader.take(left));
-        if (chunk === undefined) throw new ClientGoneError('the body ended early');
-        write.chain?.feed(slot.offset + slot.sizeBytes - left, chunk);
-        left -= chunk.length;
-        body.write(chunk);
-        if (!body.hasRoom) await body.room();
-        if (body.failure !== undefined) throw body.failure;
-      }
+      let at = slot.offset;
+      await reader.feed(
+        slot.sizeBytes,
+        (chunk) => {
+          write.chain?.feed(at, chunk);
+          at += chunk.length;
+          body.write(chunk);
+          return body.hasRoom && body.failure === undefined;
+        },
+        async () => {
+          await body.room();
+          if (body.failure !== undefined) throw body.failure;
+        },
+      );
       const saved = write.chain?.save();
       chain = saved?.endsAt === range.to ? saved : undefined;
     } catch (error) {

@@ -72,7 +72,7 @@ function holdAtStore() {
   const verdict = Promise.withResolvers<'store' | Error>();
   const landed = Promise.withResolvers<() => Promise<unknown>>();
   core.store.next('uploadPart', async (_proceed, input) => {
-    const content = Buffer.isBuffer(input.body) ? input.body : await buffer(input.body);
+    const content = input.body instanceof Readable ? await buffer(input.body) : input.body;
     const land = () => core.deps.store.uploadPart({ ...input, body: content });
     landed.resolve(land);
     whole.resolve();

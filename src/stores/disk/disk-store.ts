@@ -1,8 +1,14 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { type MultipartAddress, type ObjectStore, StoreError, type StoreLimits } from '../../core/ports.ts';
+import { Readable } from 'node:stream';
+import {
+  type MultipartAddress,
+  type ObjectStore,
+  type StoreBody,
+  StoreError,
+  type StoreLimits,
+} from '../../core/ports.ts';
 import { callDisk, isMissing, listDisk, noSuchUpload } from './errors.ts';
 import { namesIn, removeTree } from './files.ts';
 import { deleteObject, headObject, listObjects, openObject, putObject } from './objects.ts';
@@ -110,7 +116,7 @@ async function storePartOf(
   limits: StoreLimits,
   input: MultipartAddress & {
     readonly partNumber: number;
-    readonly body: Readable | Buffer;
+    readonly body: StoreBody;
     readonly sizeBytes: number;
   },
   signal: AbortSignal | undefined,
@@ -143,12 +149,8 @@ function requireSize(sizeBytes: number, { maxPartSizeBytes }: StoreLimits): void
 }
 
 /** Destroys the body when the call fails or is called off. */
-async function withBody<T>(
-  body: Readable | Buffer,
-  signal: AbortSignal | undefined,
-  run: () => Promise<T>,
-): Promise<T> {
-  if (Buffer.isBuffer(body)) return run();
+async function withBody<T>(body: StoreBody, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  if (!(body instanceof Readable)) return run();
   const callOff = () => body.destroy();
   // Stays: an error that nobody listens to ends the process.
   body.on('error', () => undefined);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type ByteRange, type ObjectAddress, type ObjectFacts, StoreError } from '../../core/ports.ts';
+import { type ByteRange, type ObjectAddress, type ObjectFacts, type StoreBody, StoreError } from '../../core/ports.ts';
 import { abandoned } from './errors.ts';
 import { discard, namesIn, removeTree } from './files.ts';
 import { openBody } from './object-body.ts';
@@ -13,7 +13,7 @@ import { commitVersion, type Manifest, withNewestVersion, writeManifest } from '
 export async function putObject(
   places: Places,
   input: ObjectAddress & {
-    readonly body: Readable | Buffer;
+    readonly body: StoreBody;
     readonly sizeBytes: number;
     readonly contentType?: string | undefined;
     readonly metadata: Readonly<Record<string, string>>;

@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { type StoredPart, StoreError } from '../../core/ports.ts';
+import { Readable } from 'node:stream';
+import { type StoreBody, type StoredPart, StoreError } from '../../core/ports.ts';
 import { isMissing } from './errors.ts';
 import { namesIn, syncDirectory } from './files.ts';
 import { isManifest } from './places.ts';
@@ -47,7 +47,7 @@ export async function* listParts(directory: string): AsyncIterable<StoredPart> {
 /** Stores one whole part; only when it is in place are older files of its number removed. */
 export async function storePart(
   directory: string,
-  input: { readonly partNumber: number; readonly body: Readable | Buffer; readonly sizeBytes: number },
+  input: { readonly partNumber: number; readonly body: StoreBody; readonly sizeBytes: number },
   signal?: AbortSignal,
 ): Promise<StoredPart> {
   const { partNumber, body, sizeBytes } = input;
@@ -66,15 +66,17 @@ export async function storePart(
   }
 }
 
-async function writeWhole(path: string, body: Readable | Buffer, sizeBytes: number): Promise<void> {
+async function writeWhole(path: string, body: StoreBody, sizeBytes: number): Promise<void> {
   await using file = await open(path, 'wx');
-  await file.writeFile(Buffer.isBuffer(body) ? [wholeBuffer(body, sizeBytes)] : wholeStream(body, sizeBytes));
+  await file.writeFile(body instanceof Readable ? wholeStream(body, sizeBytes) : wholeBytes(body, sizeBytes));
   await file.sync();
 }
 
-function wholeBuffer(body: Buffer, sizeBytes: number): Buffer {
-  if (body.length !== sizeBytes) throw brokenOff(`it has ${body.length} of ${sizeBytes} bytes`);
-  return body;
+function wholeBytes(body: Exclude<StoreBody, Readable>, sizeBytes: number): readonly Buffer[] {
+  const buffers = Buffer.isBuffer(body) ? [body] : body;
+  const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+  if (length !== sizeBytes) throw brokenOff(`it has ${length} of ${sizeBytes} bytes`);
+  return buffers;
 }
 
 async function* wholeStream(body: Readable, sizeBytes: number): AsyncGenerator<Buffer> {

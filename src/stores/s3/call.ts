@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
-import { StoreError } from '../../core/ports.ts';
+import { Readable } from 'node:stream';
+import { type StoreBody, StoreError } from '../../core/ports.ts';
+import { BufferList } from './buffer-list.ts';
 import { toStoreError } from './errors.ts';
 
 /**
@@ -23,15 +24,24 @@ export async function callStore<T>(
 /** Runs a call that sends a body, and ends it at once when the body breaks off: the SDK would wait for ever. */
 export async function callWithBody<T>(
   name: string,
-  input: { readonly body: Readable | Buffer; readonly sizeBytes: number },
+  input: { readonly body: StoreBody; readonly sizeBytes: number },
+  signal: AbortSignal | undefined,
+  run: (body: Readable | Buffer, options: { abortSignal?: AbortSignal }) => Promise<T>,
+): Promise<T> {
+  const { body, sizeBytes } = input;
+  if (body instanceof Readable)
+    return callWithStream(name, { body, sizeBytes }, signal, (options) => run(body, options));
+  const bytes = Buffer.isBuffer(body) ? body : new BufferList(body);
+  if (bytes.length === sizeBytes) return callStore(name, signal, (options) => run(bytes, options)).catch(asBodyFault);
+  throw brokenOff(name, `it has ${bytes.length} of ${sizeBytes} bytes`);
+}
+
+async function callWithStream<T>(
+  name: string,
+  { body, sizeBytes }: { readonly body: Readable; readonly sizeBytes: number },
   signal: AbortSignal | undefined,
   run: (options: { abortSignal?: AbortSignal }) => Promise<T>,
 ): Promise<T> {
-  const { body, sizeBytes } = input;
-  if (Buffer.isBuffer(body)) {
-    if (body.length === sizeBytes) return callStore(name, signal, run).catch(asBodyFault);
-    throw brokenOff(name, `it has ${body.length} of ${sizeBytes} bytes`);
-  }
   const stop = new AbortController();
   const abort = () => stop.abort(signal?.reason);
   const unwatch = watchBody(body, sizeBytes, (why, cause) => stop.abort(brokenOff(name, why, cause)));

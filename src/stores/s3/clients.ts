@@ -2,7 +2,8 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import { leavePayloadUnsigned, sendContentMd5, watchServerHeader } from './middleware.ts';
+import { sendContentMd5, watchServerHeader } from './middleware.ts';
+import { SignedPuts } from './signed-put.ts';
 
 export interface S3Connection {
   /** Unset: AWS's own for the region. */
@@ -26,7 +27,9 @@ export interface S3Timeouts {
 const defaultTimeouts: S3Timeouts = { connectMs: 5_000, idleMs: 60_000, commitIdleMs: 600_000 };
 
 export interface S3Clients {
-  /** Bodies in and out. Never repeated: a stream can be read once. */
+  /** Bodies in. Never repeated: a stream can be read once. */
+  readonly puts: SignedPuts;
+  /** Bodies out. */
   readonly data: S3Client;
   /** Calls that are safe to repeat, and are repeated. */
   readonly control: S3Client;
@@ -44,25 +47,26 @@ export function createClients(connection: S3Connection): S3Clients {
   const config = clientConfig(connection);
   let server: string | undefined;
 
-  const client = (agents: Agents, socketTimeout: number, maxAttempts: number) => {
-    const created = new S3Client({
-      ...config,
-      maxAttempts,
-      requestHandler: new NodeHttpHandler({ ...agents, connectionTimeout: timeouts.connectMs, socketTimeout }),
-    });
-    watchServerHeader(created, (name) => {
-      server = name;
-    });
+  const sawServer = (name: string) => {
+    server = name;
+  };
+  const handler = (agents: Agents, socketTimeout: number) =>
+    new NodeHttpHandler({ ...agents, connectionTimeout: timeouts.connectMs, socketTimeout });
+  const client = (requestHandler: NodeHttpHandler, maxAttempts: number) => {
+    const created = new S3Client({ ...config, maxAttempts, requestHandler });
+    watchServerHeader(created, sawServer);
     return created;
   };
 
-  const data = client(dataAgents, timeouts.idleMs, 1);
-  const control = client(controlAgents, timeouts.idleMs, 3);
-  const commit = client(controlAgents, timeouts.commitIdleMs, 1);
-  leavePayloadUnsigned(data);
+  const dataHandler = handler(dataAgents, timeouts.idleMs);
+  const data = client(dataHandler, 1);
+  const control = client(handler(controlAgents, timeouts.idleMs), 3);
+  const commit = client(handler(controlAgents, timeouts.commitIdleMs), 1);
   sendContentMd5(control);
 
   return {
+    // Of the clients this one creates uploads, so it is the first to learn how far the store's clock is off.
+    puts: new SignedPuts(commit, dataHandler, sawServer),
     data,
     control,
     commit,

@@ -10,18 +10,6 @@ interface HttpResponse {
   headers: Record<string, string>;
 }
 
-/** Without it the SDK reads every buffer once more for its SHA-256. Streams are unsigned anyway. */
-export function leavePayloadUnsigned(client: S3Client): void {
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const request = args.request as HttpRequest;
-      if (request.body !== undefined) request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
-      return next(args);
-    },
-    { step: 'build', name: 'leavePayloadUnsigned' },
-  );
-}
-
 /** DeleteObjects must carry a digest. Every store takes Content-MD5; older ones know none of the SDK's checksums. */
 export function sendContentMd5(client: S3Client): void {
   client.middlewareStack.add(

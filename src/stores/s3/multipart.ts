@@ -2,7 +2,6 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { type MultipartAddress, type ObjectAddress, type ObjectStore, StoreError } from '../../core/ports.ts';
@@ -15,7 +14,7 @@ type MultipartCalls = Pick<
   'createMultipartUpload' | 'uploadPart' | 'copyPart' | 'completeMultipartUpload' | 'abortMultipartUpload'
 >;
 
-export function multipartCalls({ data, control, commit }: S3Clients): MultipartCalls {
+export function multipartCalls({ puts, control, commit }: S3Clients): MultipartCalls {
   return {
     async createMultipartUpload({ bucket, key, contentType, metadata }, { signal } = {}) {
       const command = new CreateMultipartUploadCommand({
@@ -28,16 +27,22 @@ export function multipartCalls({ data, control, commit }: S3Clients): MultipartC
       return { storeUploadId: required(UploadId, 'CreateMultipartUpload', 'an upload ID') };
     },
 
-    async uploadPart(input, { signal } = {}) {
-      const command = new UploadPartCommand({
-        ...addressed(input),
-        PartNumber: input.partNumber,
-        Body: input.body,
-        ContentLength: input.sizeBytes,
-        ContentMD5: input.contentMd5,
-      });
-      const { ETag } = await callWithBody('UploadPart', input, signal, (options) => data.send(command, options));
-      return { etag: required(ETag, 'UploadPart', 'an ETag') };
+    async uploadPart({ contentMd5, ...input }, { signal } = {}) {
+      const etag = await callWithBody('UploadPart', input, signal, (body, { abortSignal }) =>
+        puts.send(
+          {
+            name: 'UploadPart',
+            bucket: input.bucket,
+            key: input.key,
+            query: { partNumber: String(input.partNumber), uploadId: input.storeUploadId },
+            headers: contentMd5 === undefined ? {} : { 'content-md5': contentMd5 },
+            body,
+            sizeBytes: input.sizeBytes,
+          },
+          abortSignal,
+        ),
+      );
+      return { etag: required(etag, 'UploadPart', 'an ETag') };
     },
 
     async copyPart({ source, ...input }, { signal } = {}) {

@@ -6,7 +6,6 @@ import {
   HeadBucketCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
-  PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { type ObjectFacts, type ObjectStore, StoreError } from '../../core/ports.ts';
 import { callStore, callWithBody } from './call.ts';
@@ -19,7 +18,7 @@ type ObjectCalls = Pick<ObjectStore, 'check' | 'putObject' | 'getObject' | 'head
 /** S3: DeleteObjects. */
 const maxKeysPerDelete = 1000;
 
-export function objectCalls({ data, control }: S3Clients): ObjectCalls {
+export function objectCalls({ data, puts, control }: S3Clients): ObjectCalls {
   return {
     async check(bucket, { signal } = {}) {
       const command = new HeadBucketCommand({ Bucket: bucket });
@@ -31,17 +30,17 @@ export function objectCalls({ data, control }: S3Clients): ObjectCalls {
       }
     },
 
-    async putObject(input, { signal } = {}) {
-      const command = new PutObjectCommand({
-        Bucket: input.bucket,
-        Key: input.key,
-        Body: input.body,
-        ContentLength: input.sizeBytes,
-        ContentType: input.contentType,
-        Metadata: encodeMetadata(input.metadata ?? {}),
-      });
-      const { ETag = '' } = await callWithBody('PutObject', input, signal, (options) => data.send(command, options));
-      return { etag: ETag };
+    async putObject({ bucket, key, contentType, metadata = {}, ...input }, { signal } = {}) {
+      const headers = {
+        ...(contentType !== undefined && { 'content-type': contentType }),
+        ...Object.fromEntries(
+          Object.entries(encodeMetadata(metadata)).map(([name, value]) => [`x-amz-meta-${name}`, value]),
+        ),
+      };
+      const etag = await callWithBody('PutObject', input, signal, (body, { abortSignal }) =>
+        puts.send({ name: 'PutObject', bucket, key, headers, body, sizeBytes: input.sizeBytes }, abortSignal),
+      );
+      return { etag: etag ?? '' };
     },
 
     async getObject({ bucket, key, range }, { signal } = {}) {
