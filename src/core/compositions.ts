@@ -9,8 +9,10 @@ export class Compositions {
   async start(uploadId: string, work: () => Promise<void>): Promise<void> {
     const running = this.#running.get(uploadId) ?? new Set();
     this.#running.set(uploadId, running);
-    // What fails is left to whoever completes, and to the reaper.
-    const composition = work()
+    // What fails is left to whoever completes, and to the reaper. The request that covered the slot is answered first:
+    // to check and send megabytes from memory takes the process for milliseconds.
+    const composition = new Promise((resolve) => setImmediate(resolve))
+      .then(work)
       .catch(() => undefined)
       .finally(() => {
         running.delete(composition);
