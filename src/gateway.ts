@@ -9,6 +9,7 @@ import { Compositions } from './core/compositions.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { UploadError } from './core/errors.ts';
 import { HeldFragments } from './core/held-fragments.ts';
+import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
 import { type Clock, type ObjectStore, StoreError, type StoreLimits, type UploadRecords } from './core/ports.ts';
@@ -80,13 +81,15 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
   const readsObjects = settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined;
   const halt = new AbortController();
   const memory = new MemoryBudget(settings.PARTWAY_MEMORY_BUDGET);
+  const settingsOfCore = { ...coreSettings(settings), ...overrides.coreSettings };
   const core: Deps = {
     records: wrap(createRecords(connection, news), overrides.wrapRecords),
     store: wrap(store, overrides.wrapStore),
     clock,
     events: logEvents(log),
-    settings: { ...coreSettings(settings), ...overrides.coreSettings },
+    settings: settingsOfCore,
     attempts: new LiveAttempts(clock),
+    renewals: new Renewals(clock, settingsOfCore),
     memory,
     held: new HeldFragments(memory, clock),
     compositions: new Compositions(),

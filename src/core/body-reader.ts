@@ -59,26 +59,31 @@ export class BodyReader {
 
   /**
    * Hands the next bytes on as they come: cheaper than to wait for each buffer.
-   * @param hand says whether there is room for more
-   * @param room resolves when there is
-   * @throws ClientGoneError where there are fewer, and as `take`
+   * @param hand takes a buffer; `false`: no more for now
+   * @returns how many were handed on; fewer than `bytes` where `hand` wanted no more, or at the body's end
+   * @throws as `take`
    */
-  async feed(bytes: number, hand: (chunk: Buffer) => boolean, room: () => Promise<void>): Promise<void> {
-    for (let left = bytes; left > 0; ) {
+  async flow(bytes: number, hand: (chunk: Buffer) => boolean): Promise<number> {
+    let left = bytes;
+    let isWanted = true;
+    const pass = (chunk: Buffer) => {
+      left -= chunk.length;
+      isWanted = hand(chunk) && left > 0;
+    };
+    while (isWanted && left > 0) {
       const chunk = this.takeNow(left);
       if (chunk !== undefined) {
-        left -= chunk.length;
-        if (!hand(chunk)) await room();
+        pass(chunk);
         continue;
       }
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#hasEnded) throw new ClientGoneError('the body ended early');
+      if (this.#hasEnded) break;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         this.#direct = (next) => {
           if (next.length > left) return false;
-          left -= next.length;
-          if (!hand(next) || left === 0) {
+          pass(next);
+          if (!isWanted) {
             this.#body.pause();
             this.#tell();
           }
@@ -86,8 +91,8 @@ export class BodyReader {
         };
         this.#body.resume();
       });
-      if (left > 0) await room();
     }
+    return bytes - left;
   }
 
   /** Shows the next bytes, and keeps none of them. @throws ClientGoneError where there are fewer */

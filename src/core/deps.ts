@@ -1,5 +1,6 @@
 import type { Compositions } from './compositions.ts';
 import type { HeldFragments } from './held-fragments.ts';
+import type { Renewals } from './keep-lease.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Clock, Events, ObjectStore, UploadRecords } from './ports.ts';
@@ -35,6 +36,7 @@ export interface Deps {
   readonly events: Events;
   readonly settings: CoreSettings;
   readonly attempts: LiveAttempts;
+  readonly renewals: Renewals;
   readonly memory: MemoryBudget;
   readonly held: HeldFragments;
   readonly compositions: Compositions;

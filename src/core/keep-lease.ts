@@ -1,11 +1,39 @@
 import type { Deps } from './deps.ts';
 import type { LiveAttempt } from './live-attempts.ts';
+import type { Clock } from './ports.ts';
 
 /** A hand-over that news do not reach is noticed by the older attempt when it renews its lease. */
 const renewalsPerLease = 3;
 
-export function renewEveryMs(deps: Pick<Deps, 'settings'>): number {
-  return deps.settings.leaseMs / renewalsPerLease;
+export function renewEveryMs({ leaseMs }: { readonly leaseMs: number }): number {
+  return leaseMs / renewalsPerLease;
+}
+
+/** When leases are renewed: all of this process in the same moment, so that the records can do it in one statement. */
+export class Renewals {
+  readonly #clock: Pick<Clock, 'every'>;
+  readonly #everyMs: number;
+  readonly #renewing = new Set<() => void>();
+  #stop: (() => void) | undefined;
+
+  constructor(clock: Pick<Clock, 'every'>, settings: { readonly leaseMs: number }) {
+    this.#clock = clock;
+    this.#everyMs = renewEveryMs(settings);
+  }
+
+  /** @returns ends it */
+  add(renew: () => void): () => void {
+    this.#renewing.add(renew);
+    this.#stop ??= this.#clock.every(this.#everyMs, () => {
+      for (const each of this.#renewing) each();
+    });
+    return () => {
+      this.#renewing.delete(renew);
+      if (this.#renewing.size > 0) return;
+      this.#stop?.();
+      this.#stop = undefined;
+    };
+  }
 }
 
 /** Renews an attempt's lease until the returned function is called; an attempt that must give way is told. */
@@ -15,7 +43,7 @@ export function keepLease(
   renew: (leaseMs: number) => Promise<'held' | 'yield' | 'lost'>,
 ): () => void {
   const { leaseMs } = deps.settings;
-  return deps.clock.every(renewEveryMs(deps), () => {
+  return deps.renewals.add(() => {
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     renew(leaseMs).then(
       (lease) => (lease === 'held' ? live.extend(heldUntilMs) : live.yield()),

@@ -30,7 +30,7 @@ export async function leaseSlot(
   check: (upload: OpenUpload, part: Part | undefined) => void,
 ): Promise<LeasedSlot> {
   const { leaseMs } = deps.settings;
-  const giveUpAtMs = deps.clock.now().getTime() + renewEveryMs(deps) + 1000;
+  const giveUpAtMs = deps.clock.now().getTime() + renewEveryMs(deps.settings) + 1000;
   let asked: string | undefined;
   if (!isId(attempt.uploadId)) throw notFoundError();
   for (;;) {

@@ -6,6 +6,10 @@ import type { MemoryBudget } from './memory-budget.ts';
 /** Bytes that the store's connection has not taken yet, at most. */
 const waitingBytes = 512 * 1024;
 
+/** Of a slow client as much is sent at once, unless it takes longer than this: each call to the socket costs. */
+const worthSendingBytes = 32 * 1024;
+const sentAfterMs = 500;
+
 /**
  * A slot's bytes on their way to the store. What has been sent is held as long as the budget allows: so it can be sent
  * again when the store breaks off, and be kept as a fragment when the client does. The last buffer is withheld until
@@ -24,7 +28,9 @@ export class SlotBody {
   #handedChunks = 0;
   #sentChunks = 0;
   #sentBytes = 0;
-  #isHandingSoon = false;
+  #handedBytes = 0;
+  #soon: NodeJS.Immediate | undefined;
+  #later: NodeJS.Timeout | undefined;
   #countedBytes = 0;
   #isHeld = true;
   #isReleased = false;
@@ -106,6 +112,7 @@ export class SlotBody {
     if (this.#outlet !== undefined) this.#ownsBuffers = false;
     this.#outlet?.destroy();
     this.#handedChunks = 0;
+    this.#handedBytes = 0;
     this.#sentChunks = 0;
     this.#sentBytes = 0;
     const outlet = new Outlet(
@@ -133,6 +140,7 @@ export class SlotBody {
 
   dispose(): void {
     this.#stopGivingUp();
+    this.#stopHanding();
     this.#outlet?.destroy();
     this.#tellRoom();
     this.#budget.give(this.#countedBytes);
@@ -157,12 +165,22 @@ export class SlotBody {
 
   /** Once all that has come by now is here: it goes out in one call to the socket, which costs half of one for each. */
   #handSoon(): void {
-    if (this.#isHandingSoon || this.#outlet === undefined) return;
-    this.#isHandingSoon = true;
-    setImmediate(() => {
-      this.#isHandingSoon = false;
-      this.#outlet?.more();
-    });
+    if (this.#outlet === undefined) return;
+    if (this.#receivedBytes - this.#handedBytes >= worthSendingBytes)
+      this.#soon ??= setImmediate(() => this.#handNow());
+    else this.#later ??= setTimeout(() => this.#handNow(), sentAfterMs);
+  }
+
+  #handNow(): void {
+    this.#stopHanding();
+    this.#outlet?.more();
+  }
+
+  #stopHanding(): void {
+    clearImmediate(this.#soon);
+    clearTimeout(this.#later);
+    this.#soon = undefined;
+    this.#later = undefined;
   }
 
   #free(chunk: Buffer | undefined): void {
@@ -176,6 +194,7 @@ export class SlotBody {
     const isLast = index === this.#chunks.length - 1;
     if (isLast && !this.#isReleased) return 'wait';
     this.#handedChunks += 1;
+    this.#handedBytes += chunk.length;
     if (!this.#isHeld) this.#chunks[index] = undefined;
     return chunk;
   }
@@ -202,7 +221,7 @@ export class SlotBody {
     try {
       await this.#beforeLast();
       this.#isReleased = true;
-      this.#outlet?.more();
+      this.#handNow();
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
     }

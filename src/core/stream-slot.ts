@@ -66,19 +66,19 @@ export async function streamSlot(
     reader.onFail = () => body.letIn();
     try {
       let at = slot.offset;
-      await reader.feed(
-        slot.sizeBytes,
-        (chunk) => {
-          write.chain?.feed(at, chunk);
-          at += chunk.length;
-          body.write(chunk);
-          return body.hasRoom && body.failure === undefined;
-        },
-        async () => {
-          await body.room();
-          if (body.failure !== undefined) throw body.failure;
-        },
-      );
+      const hand = (chunk: Buffer) => {
+        write.chain?.feed(at, chunk);
+        at += chunk.length;
+        body.write(chunk);
+        return body.hasRoom;
+      };
+      for (let left = slot.sizeBytes; left > 0; ) {
+        const handed = await reader.flow(left, hand);
+        if (handed === 0) throw new ClientGoneError('the body ended early');
+        left -= handed;
+        await body.room();
+        if (body.failure !== undefined) throw body.failure;
+      }
       const saved = write.chain?.save();
       chain = saved?.endsAt === range.to ? saved : undefined;
     } catch (error) {

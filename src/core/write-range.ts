@@ -287,19 +287,16 @@ async function collect(
   let countedBytes = 0;
   let failure: unknown;
   const mayBreak = () => sizeBytes >= smallestFragmentBytes && endOutsideRuns(runs, at + sizeBytes) === at + sizeBytes;
-  while (sizeBytes < most) {
-    const chunk =
-      reader.takeNow(most - sizeBytes) ??
-      (await reader.take(most - sizeBytes).catch((error: unknown) => {
-        failure = error;
-      }));
-    if (chunk === undefined) break;
+  const hand = (chunk: Buffer) => {
     chunks.push(chunk);
     sizeBytes += chunk.length;
     if (countedBytes === sizeBytes - chunk.length && memory.take(chunk.length)) countedBytes += chunk.length;
-    else if (mayBreak()) break;
-    if (memory.isTight && clock.now().getTime() > slowAtMs && mayBreak()) break;
-  }
+    else if (mayBreak()) return false;
+    return !(memory.isTight && clock.now().getTime() > slowAtMs && mayBreak());
+  };
+  await reader.flow(most, hand).catch((error: unknown) => {
+    failure = error;
+  });
   // Known in time, the end makes what came a part, however short.
   if (place.endsUpload && failure === undefined) {
     const isEnd = await reader.isAtEnd().catch((error: unknown) => {

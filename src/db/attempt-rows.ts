@@ -1,4 +1,5 @@
 import type { AttemptAddress, UploadRecords } from '../core/ports.ts';
+import { coalesced } from './coalesced.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, eq, sql } from './drizzle.ts';
 import { toPart, toUpload } from './rows.ts';
@@ -32,17 +33,20 @@ export function attemptRows(
           select pg_notify(${yieldChannel}, ${attempt.attemptId})`);
       }),
 
-    renewAttempt: ({ leaseMs, ...attempt }) =>
-      connection.run(async (db) => {
-        const [renewed] = await db
-          .update(parts)
-          .set({ attemptUntil: fromNow(leaseMs) })
-          .from(uploads)
-          .where(and(isAttempt(attempt), eq(uploads.id, parts.uploadId), eq(uploads.state, 'open')))
-          .returning({ yields: parts.attemptYields });
-        if (renewed === undefined) return 'lost';
-        return renewed.yields ? 'yield' : 'held';
-      }),
+    renewAttempt: coalesced(async (inputs) => {
+      const rows = await connection.rows('renew_attempts', renewAttempts, [
+        inputs.map(({ uploadId }) => uploadId),
+        inputs.map(({ partNumber }) => partNumber),
+        inputs.map(({ attemptId }) => attemptId),
+        inputs.map(({ leaseMs }) => leaseMs),
+      ]);
+      const renewed = new Map(rows.map(({ attempt_id, attempt_yields }) => [attempt_id, attempt_yields]));
+      return inputs.map(({ attemptId }) => {
+        const yields = renewed.get(attemptId);
+        if (yields === undefined) return 'lost';
+        return yields ? 'yield' : 'held';
+      });
+    }),
 
     dropAttempt: ({ uncertain, ...attempt }) =>
       connection.run(async (db) => {
@@ -58,6 +62,13 @@ export function attemptRows(
       }),
   };
 }
+
+const renewAttempts = `
+  update parts p set attempt_until = now() + w.lease_ms * interval '1 millisecond'
+    from unnest($1::text[], $2::integer[], $3::text[], $4::float8[]) as w (upload_id, part_number, attempt_id, lease_ms)
+      join uploads u on u.id = w.upload_id
+    where p.upload_id = w.upload_id and p.part_number = w.part_number and p.attempt_id = w.attempt_id and u.state = 'open'
+    returning p.attempt_id, p.attempt_yields`;
 
 /** Made once: drizzle takes longer to write it than Postgres to run it. */
 function beginStatement(db: Db) {

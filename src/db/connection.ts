@@ -27,14 +27,17 @@ export class Connection {
     this.#db = drizzle({ client: this.pool });
   }
 
-  /**
-   * One row of a function's answer, by a statement that each connection prepares once: writing and planning it anew
-   * costs more than running it.
-   */
+  /** The one row that a function answers with, by a prepared statement. */
   async call(name: string, text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
+    const [row = {}] = await this.rows(name, text, values);
+    return row;
+  }
+
+  /** By a statement that each connection prepares once: writing and planning it anew costs more than running it. */
+  async rows(name: string, text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
     try {
       const { rows } = await this.pool.query<Record<string, unknown>>({ name, text, values: [...values] });
-      return rows[0] ?? {};
+      return rows;
     } catch (error) {
       throw toRecordsError(error);
     }

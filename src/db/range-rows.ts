@@ -1,5 +1,6 @@
 import type { CoveredSlot, RangeRecords, RangeRefusal, WantedRange } from '../core/range-records.ts';
 import type { Fragment, Run } from '../core/upload.ts';
+import { coalesced } from './coalesced.ts';
 import type { Connection } from './connection.ts';
 import { and, eq, getTableColumns, inArray, isNull, lt, type SQL, sql } from './drizzle.ts';
 import { layoutColumns, toUpload } from './rows.ts';
@@ -47,15 +48,15 @@ export function rangeRows(connection: Connection): RangeRecords {
       return refusalOf(row, wanted);
     },
 
-    renewFragment: ({ fragmentId, attemptId, leaseMs }) =>
-      connection.run(async (db) => {
-        const renewed = await db
-          .update(fragments)
-          .set({ leaseUntil: fromNow(leaseMs) })
-          .where(isPending(fragmentId, attemptId))
-          .returning({ id: fragments.id });
-        return renewed.length === 1;
-      }),
+    renewFragment: coalesced(async (inputs) => {
+      const rows = await connection.rows('renew_fragments', renewFragments, [
+        inputs.map(({ fragmentId }) => fragmentId),
+        inputs.map(({ attemptId }) => attemptId),
+        inputs.map(({ leaseMs }) => leaseMs),
+      ]);
+      const renewed = new Set(rows.map(({ id }) => id));
+      return inputs.map(({ fragmentId }) => renewed.has(fragmentId));
+    }),
 
     commitFragment: async ({ uploadId, fragmentId, attemptId, sizeBytes, digests, slot, leaseMs, ...input }) => {
       const { composeAttemptId, writerId = null, chain } = input;
@@ -220,6 +221,11 @@ export function rangeRows(connection: Connection): RangeRecords {
 const settleMs = 120_000;
 
 const placeholders = (count: number) => Array.from({ length: count }, (_, index) => `$${index + 1}`).join(', ');
+const renewFragments = `
+  update fragments f set lease_until = now() + w.lease_ms * interval '1 millisecond'
+    from unnest($1::text[], $2::text[], $3::float8[]) as w (id, attempt_id, lease_ms)
+    where f.id = w.id and f.attempt_id = w.attempt_id and f.state = 'pending'
+    returning f.id`;
 const beginFragment = `select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
   from partway_begin_fragment(${placeholders(14)})`;
 const beginPart = `select outcome, (upload).*, holder, retry_ms from partway_begin_part(${placeholders(12)})`;

@@ -9,6 +9,7 @@ import type { CoreSettings, Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { UploadError, type UploadErrorCode } from '../../src/core/errors.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
+import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import type { ObjectStore, UploadEvent, UploadRecords } from '../../src/core/ports.ts';
@@ -29,6 +30,10 @@ export const principal: Principal = {
   bucket: undefined,
   keyPrefix: '',
 };
+
+function leasesOf(clock: FakeClock, settings: CoreSettings) {
+  return { attempts: new LiveAttempts(clock), renewals: new Renewals(clock, settings) };
+}
 
 function memoryOf(budgetBytes: number, clock: FakeClock): Pick<Deps, 'memory' | 'held' | 'compositions'> {
   const memory = new MemoryBudget(budgetBytes);
@@ -65,7 +70,7 @@ export class CoreUnderTest implements AsyncDisposable {
       events: { emit: (event) => this.events.push(event) },
       settings: settingsFor(parts.bucket),
       halted: new AbortController().signal,
-      attempts: new LiveAttempts(this.clock),
+      ...leasesOf(this.clock, settingsFor(parts.bucket)),
       ...memoryOf(256 * 1024 * 1024, this.clock),
     };
   }
@@ -88,7 +93,7 @@ export class CoreUnderTest implements AsyncDisposable {
   /** The same core in another process: its own clock and attempts, the same records and store. */
   elsewhere(budgetBytes = 256 * 1024 * 1024): Deps {
     const clock = new FakeClock();
-    return { ...this.deps, clock, attempts: new LiveAttempts(clock), ...memoryOf(budgetBytes, clock) };
+    return { ...this.deps, clock, ...leasesOf(clock, this.deps.settings), ...memoryOf(budgetBytes, clock) };
   }
 
   /** The smallest size of a part that is not the last. */

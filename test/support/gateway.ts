@@ -8,6 +8,8 @@ import type { TestStore } from './stores.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const killingMain = fileURLToPath(new URL('killing-main.ts', import.meta.url));
+/** As `npm start` has it. */
+const nodeOptions = ['--max-semi-space-size=8'];
 const dieWithParent = new URL('die-with-parent.ts', import.meta.url).href;
 
 export interface Exit {
@@ -71,7 +73,7 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
 
   async function start(killAt: string | undefined, port: string): Promise<Running> {
     const program = killAt === undefined && leaseMs === undefined ? main : killingMain;
-    const child = spawn(process.execPath, ['--import', dieWithParent, program], {
+    const child = spawn(process.execPath, [...nodeOptions, '--import', dieWithParent, program], {
       env: {
         PATH: process.env.PATH,
         PARTWAY_DATA_DIR: dataDir,

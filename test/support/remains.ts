@@ -4,6 +4,7 @@ import { Compositions } from '../../src/core/compositions.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { UploadError } from '../../src/core/errors.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
+import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import { type Clock, StoreError } from '../../src/core/ports.ts';
@@ -90,6 +91,7 @@ export class TestReaper implements AsyncDisposable {
         storeWaitMs: 25_000,
       },
       attempts: new LiveAttempts(clock),
+      renewals: new Renewals(clock, { leaseMs: 5_000 }),
       memory,
       held: new HeldFragments(memory, clock),
       compositions: new Compositions(),
