@@ -4,7 +4,6 @@ import { UploadError } from './errors.ts';
 import { findUpload, notFoundError, notOpen } from './find.ts';
 import { type CallOptions, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
-import { newId } from './random.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';
 import type { Upload } from './upload.ts';
@@ -19,7 +18,7 @@ const pauseMs = 200;
 export async function abortUpload(deps: Deps, principal: Principal, uploadId: string): Promise<void> {
   const upload = await findUpload(deps, principal, uploadId);
   if (upload.state === 'aborted') return;
-  const claimId = newId();
+  const claimId = deps.records.newLeaseId();
   const claim = await deps.records.claimAbort({
     id: upload.id,
     claimId,

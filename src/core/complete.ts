@@ -8,7 +8,6 @@ import { finishCompletion } from './finish-completion.ts';
 import { missingParts } from './list-parts.ts';
 import { partsOf } from './parts-of.ts';
 import type { Principal } from './principal.ts';
-import { newId } from './random.ts';
 import { composeCovered } from './settle.ts';
 import type { Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
@@ -53,6 +52,7 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
         retryAfterSeconds: 2,
       });
     }
+    if (await deps.records.endDeadLeases(upload.id)) continue;
     await deps.clock.sleep(pollMs);
     pollMs = Math.min(pollMs * 2, slowestPollMs);
   }
@@ -77,7 +77,7 @@ async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<U
 
 async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait' | 'again'> {
   await requireSame(deps, upload, input);
-  const claimId = newId();
+  const claimId = deps.records.newLeaseId();
   const claim = await deps.records.claimCompletion({
     id: upload.id,
     claimId,
@@ -110,7 +110,7 @@ async function composeWhole(deps: Deps, upload: Upload): Promise<number> {
 
 /** Goes on with a completion whose owner died; while the owner lives there is only waiting. */
 async function takeOver(deps: Deps, upload: Upload): Promise<Upload | 'wait'> {
-  const claimId = newId();
+  const claimId = deps.records.newLeaseId();
   const taken = await deps.records.takeClaim({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
   if (taken === undefined) return 'wait';
   if (taken.state !== 'completing') {

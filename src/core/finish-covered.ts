@@ -1,7 +1,6 @@
 import { claimOf } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { finishCompletion } from './finish-completion.ts';
-import { newId } from './random.ts';
 import { composeCovered, isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 
@@ -9,7 +8,7 @@ import type { Upload } from './upload.ts';
 export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
   await composeCovered(deps, upload);
   if (isToComplete(upload, false)) {
-    const claimId = newId();
+    const claimId = deps.records.newLeaseId();
     const claim = await deps.records.claimCompletion({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
     if (claim.kind === 'claimed') {
       await finishCompletion(deps, claimOf(claim.upload, claimId), { takenOver: false, doubtful: claim.doubtful });

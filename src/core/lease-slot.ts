@@ -92,7 +92,7 @@ async function waitForYield(
   const here = deps.attempts.find(older.attemptId);
   if (here === undefined) {
     if (isNew) await deps.records.askToYield(older);
-    await deps.clock.sleep(pollMs);
+    if (!(await deps.records.endDeadLeases(older.uploadId))) await deps.clock.sleep(pollMs);
     return;
   }
   here.yield();

@@ -1,7 +1,6 @@
 import type { Deps } from './deps.ts';
 import type { CallOptions } from './ports.ts';
 import { provenEtag } from './proof.ts';
-import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
 
 /**
@@ -14,7 +13,7 @@ export async function loseUpload(deps: Deps, upload: Upload, options: CallOption
     () => true,
   );
   if (mayBeThere) return;
-  const claimId = newId();
+  const claimId = deps.records.newLeaseId();
   const claimed = await deps.records.claimAbort({
     id: upload.id,
     claimId,

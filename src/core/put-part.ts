@@ -11,7 +11,6 @@ import { loseUpload } from './lose.ts';
 import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
 import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
-import { newId } from './random.ts';
 import { receive } from './receive.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part } from './upload.ts';
@@ -40,7 +39,7 @@ export interface PutPartInput {
  */
 export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
   requireLimits(deps.store.limits, input);
-  const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: newId() };
+  const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: deps.records.newLeaseId() };
   const slot = await leaseSlot(deps, input.principal, attempt, (upload, part) =>
     placeOfPart(upload, part, input, deps.settings),
   );

@@ -5,7 +5,6 @@ import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
-import { newId } from './random.ts';
 import type { RangeRefusal, WantedRange } from './range-records.ts';
 import type { RunningMd5 } from './running-md5.ts';
 import type { Upload } from './upload.ts';
@@ -87,7 +86,7 @@ export class RangeWrite {
     let asked: string | undefined;
     let pollMs = firstPollMs;
     for (;;) {
-      const attemptId = newId();
+      const attemptId = deps.records.newLeaseId();
       const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
         uploadId: upload.id,
@@ -113,10 +112,11 @@ export class RangeWrite {
         await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
-      // Of a process that died: nobody gives it way before it runs out.
+      // Of a process that is not known to be gone: nobody gives it way before it runs out.
       if (waitedMs > settings.leaseMs + 1000) throw busyError(begun.retryAfterMs);
       if (holder.id !== asked) await this.#askToYield(holder);
       asked = holder.id;
+      if (deps.attempts.find(holder.id) === undefined && (await deps.records.endDeadLeases(upload.id))) continue;
       await clock.sleep(pollMs);
       pollMs = Math.min(pollMs * 2, slowestPollMs);
     }

@@ -2,7 +2,6 @@ import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
-import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
 
 /** Whether every byte is durable, as part or as fragment. */
@@ -27,7 +26,7 @@ export async function composeCovered(deps: Deps, upload: Upload): Promise<number
   for (let composed = 0; ; composed++) {
     const slot = await deps.records.claimCovered({
       upload,
-      attemptId: newId(),
+      attemptId: deps.records.newLeaseId(),
       leaseMs: deps.settings.leaseMs,
       slotOf: (partNumber) => rangeOf(layout, partNumber, sizeBytes),
     });

@@ -222,7 +222,7 @@ async function storeFragment(
       sizeBytes,
       digests,
       slot,
-      composeAttemptId: newId(),
+      composeAttemptId: records.newLeaseId(),
       leaseMs: deps.settings.leaseMs,
       writerId: write.writerId,
       chain: chainAfter(write, from, chunks),

@@ -2,12 +2,11 @@ import { finishAbort } from './abort.ts';
 import { claimOf } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { newId } from './random.ts';
 import type { Upload } from './upload.ts';
 
 /** Ends an upload in favour of a newer one to the same name. What the store does not manage now is the reaper's. */
 export async function supersede(deps: Deps, upload: Upload): Promise<void> {
-  const claimId = newId();
+  const claimId = deps.records.newLeaseId();
   const claim = await deps.records.claimAbort({
     id: upload.id,
     claimId,

@@ -9,7 +9,6 @@ import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
-import { newId } from './random.ts';
 import { RangeWrite, sizeError } from './range-write.ts';
 import { repeatSlot } from './repeat-slot.ts';
 import { startMd5 } from './running-md5.ts';
@@ -74,7 +73,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     await decideLayout(deps, requireOpen(upload), { chunkSizeBytes: input.chunkSizeBytes, totalBytes }),
   );
   const isAppend = input.mode === 'append';
-  const writerId = isAppend ? newId() : undefined;
+  const writerId = isAppend ? deps.records.newLeaseId() : undefined;
   const write = new RangeWrite(deps, {
     principal,
     upload: planned,

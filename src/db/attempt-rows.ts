@@ -12,7 +12,7 @@ type BeginInput = Parameters<UploadRecords['beginAttempt']>[0];
 /** The leases of slots. A lease is the part's row itself. */
 export function attemptRows(
   connection: Connection,
-): Pick<UploadRecords, 'beginAttempt' | 'askToYield' | 'renewAttempt' | 'dropAttempt'> {
+): Pick<UploadRecords, 'beginAttempt' | 'endDeadLeases' | 'askToYield' | 'renewAttempt' | 'dropAttempt'> {
   let begin: ReturnType<typeof beginStatement> | undefined;
   return {
     beginAttempt: (input) =>
@@ -25,6 +25,13 @@ export function attemptRows(
         if (upload.state !== 'open') return { kind: 'not_open', upload };
         return { upload, ...(await findOccupant(db, input)) };
       }),
+
+    endDeadLeases: async (uploadId) => {
+      const { ended } = await connection.call('end_dead_leases', 'select partway_end_dead_leases($1) as ended', [
+        uploadId,
+      ]);
+      return ended === true;
+    },
 
     askToYield: (attempt) =>
       connection.run(async (db) => {

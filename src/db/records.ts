@@ -10,10 +10,11 @@ import { uploadRows } from './upload-rows.ts';
 import type { YieldNews } from './yield-news.ts';
 
 /** The records in Postgres. */
-export function createRecords(connection: Connection, news: Pick<YieldNews, 'onYield'>): UploadRecords {
+export function createRecords(connection: Connection, news: Pick<YieldNews, 'onYield' | 'newLeaseId'>): UploadRecords {
   return {
     check: () => connection.run(async (db) => void (await db.execute('select 1'))),
     onYield: (listener) => news.onYield(listener),
+    newLeaseId: () => news.newLeaseId(),
     ...uploadRows(connection),
     ...attemptRows(connection),
     ...partRows(connection),

@@ -1,13 +1,18 @@
+import { randomInt } from 'node:crypto';
 import pg from 'pg';
+import { newId } from '../core/random.ts';
 
 export const yieldChannel = 'partway_yield';
+
+/** The first number of every process's lock; `partway_is_dead` in the migrations knows it, too. */
+const lockClass = 1348563572;
 
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
 
 /**
- * Hears of attempts that are asked to yield, on a connection of its own. Only a hint, which makes hand-overs
- * between replicas quick: while it is away the renewal of each lease tells the same, later.
+ * Hears of attempts that are asked to yield, and shows that this process lives, on a connection of its own. Only hints,
+ * which make hand-overs between replicas quick: while it is away the renewal of each lease tells the same, later.
  */
 export class YieldNews {
   readonly #url: string;
@@ -16,6 +21,9 @@ export class YieldNews {
   #retry: NodeJS.Timeout | undefined;
   #pauseMs = firstPauseMs;
   #stopped = false;
+  /** Which lock is this process's: 31 random bits, so that two processes hardly share one. */
+  readonly #number = randomInt(1, 2 ** 31);
+  #holdsLock = false;
 
   constructor(url: string) {
     this.#url = url;
@@ -23,6 +31,11 @@ export class YieldNews {
 
   onYield(listener: (attemptId: string) => void): void {
     this.#listeners.add(listener);
+  }
+
+  /** For an attempt, a writer or a claim of this process. One that is made while nothing shows that it lives says nothing. */
+  newLeaseId(): string {
+    return (this.#holdsLock ? this.#number : 0).toString(16).padStart(8, '0') + newId().slice(8);
   }
 
   async start(): Promise<void> {
@@ -41,6 +54,9 @@ export class YieldNews {
     try {
       await client.connect();
       await client.query(`listen ${yieldChannel}`);
+      // Shared: the server may not have noticed yet that the connection before this one is gone.
+      await client.query('select pg_advisory_lock_shared($1, $2)', [lockClass, this.#number]);
+      this.#holdsLock = true;
       this.#pauseMs = firstPauseMs;
     } catch {
       this.#startAgain(client);
@@ -56,7 +72,9 @@ export class YieldNews {
   }
 
   #startAgain(client: pg.Client): void {
-    if (this.#stopped || this.#client !== client) return;
+    if (this.#client !== client) return;
+    this.#holdsLock = false;
+    if (this.#stopped) return;
     this.#client = undefined;
     this.#retry = setTimeout(() => void this.start(), this.#pauseMs).unref();
     this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);

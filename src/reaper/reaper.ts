@@ -5,7 +5,6 @@ import { UploadError } from '../core/errors.ts';
 import { finishCompletion } from '../core/finish-completion.ts';
 import { finishCovered } from '../core/finish-covered.ts';
 import { StoreError } from '../core/ports.ts';
-import { newId } from '../core/random.ts';
 import { toUploadError } from '../core/store-faults.ts';
 import type { Upload } from '../core/upload.ts';
 
@@ -83,7 +82,7 @@ export class Reaper {
   async round(): Promise<void> {
     const { records } = this.#deps;
     for (;;) {
-      const claimId = newId();
+      const claimId = records.newLeaseId();
       const due = await records.claimDue({ claimId, leaseMs, limit: batch });
       const finished = await Promise.all(due.map((item) => this.#finish(item, claimId)));
       // Work that fails is due again at once: a store that is down must not turn this into a busy loop.

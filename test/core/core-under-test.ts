@@ -15,6 +15,7 @@ import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import type { ObjectStore, UploadEvent, UploadRecords } from '../../src/core/ports.ts';
 import { type Principal, scopes } from '../../src/core/principal.ts';
 import { putPart } from '../../src/core/put-part.ts';
+import { newId } from '../../src/core/random.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { createRecords } from '../../src/db/records.ts';
@@ -86,7 +87,7 @@ export class CoreUnderTest implements AsyncDisposable {
     const db = new pg.Client({ connectionString: database.url });
     await db.connect();
     opened.defer(() => db.end());
-    const records = createRecords(connection, { onYield: () => undefined });
+    const records = createRecords(connection, { onYield: () => undefined, newLeaseId: newId });
     return new CoreUnderTest({ bucket, store, records, db, owned: opened.move() });
   }
 

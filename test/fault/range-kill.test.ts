@@ -125,6 +125,23 @@ describe.runIf(minio)('kill -9 while ranges are sent, and the gateway starts aga
   ])('in whole slots, at %s: the client carries on', (killAt) => expectCarriedOn(killAt, large), 120_000);
 
   test.each([
+    ['records.beginFragment:after:2', small],
+    ['records.commitFragment:after:3', small],
+    ['records.claimCompletion:after', small],
+    ['records.beginRangePart:after:2', large],
+  ] as const)(
+    'at %s: nobody waits for the leases of the dead, were they to last for hours',
+    async (killAt, { chunkBytes, file }) => {
+      await gateway.restart({ killAt, leaseMs: 3_600_000 });
+      const client = clientOf(file);
+      const [last] = await Promise.all([client.sendAll(chunkBytes), dies()]);
+      expect(last?.state).toBe('completed');
+      await expectObject(file);
+    },
+    120_000,
+  );
+
+  test.each([
     'records.commitFragment:after:5',
     'records.claimCompletion:after',
     'store.completeMultipartUpload:after',

@@ -8,6 +8,7 @@ import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import { type Clock, StoreError } from '../../src/core/ports.ts';
+import { newId } from '../../src/core/random.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { createRecords } from '../../src/db/records.ts';
 import { Reaper } from '../../src/reaper/reaper.ts';
@@ -73,7 +74,7 @@ export class TestReaper implements AsyncDisposable {
           equalParts: false,
         },
       }),
-      records: createRecords(this.#connection, { onYield: () => undefined }),
+      records: createRecords(this.#connection, { onYield: () => undefined, newLeaseId: newId }),
       clock,
       events: { emit: () => undefined },
       settings: {

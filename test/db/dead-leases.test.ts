@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { UploadRecords } from '../../src/core/ports.ts';
+import type { Upload } from '../../src/core/upload.ts';
+import { Connection } from '../../src/db/connection.ts';
+import { createRecords } from '../../src/db/records.ts';
+import { YieldNews } from '../../src/db/yield-news.ts';
+import { leaseMs, newName, openRecords, openUpload, type RecordsUnderTest } from './records-under-test.ts';
+
+let here: RecordsUnderTest;
+let connection: Connection;
+
+beforeAll(async () => {
+  here = await openRecords();
+  connection = new Connection({ url: here.url, onIdleError: () => undefined });
+});
+afterAll(async () => {
+  await connection.close();
+  await here[Symbol.asyncDispose]();
+});
+
+/** Another process, over the same records. */
+async function openElsewhere() {
+  const news = new YieldNews(here.url);
+  await news.start();
+  return { news, records: createRecords(connection, news) };
+}
+
+function beginPart(records: UploadRecords, upload: Upload) {
+  return records.beginAttempt({
+    uploadId: upload.id,
+    partNumber: 1,
+    attemptId: records.newLeaseId(),
+    tenant: upload.tenant,
+    leaseMs,
+  });
+}
+
+function beginFragment(records: UploadRecords, upload: Upload, writerId?: string) {
+  return records.beginFragment({
+    uploadId: upload.id,
+    tenant: upload.tenant,
+    slot: { partNumber: 1, offset: 0, sizeBytes: 10 },
+    basePartSizeBytes: 10,
+    from: 0,
+    to: 5,
+    attemptId: records.newLeaseId(),
+    leaseMs,
+    totalBytes: undefined,
+    writerId,
+    fragmentId: newName(),
+    stagingKey: newName(),
+  });
+}
+
+const kinds: Readonly<Record<string, (records: UploadRecords, upload: Upload) => Promise<{ readonly kind: string }>>> =
+  {
+    'an attempt at a part': beginPart,
+    'a fragment': beginFragment,
+    'an append writer': (records, upload) => beginFragment(records, upload, records.newLeaseId()),
+  };
+
+it.each(Object.keys(kinds))('%s of a process that is gone ends at once', async (kind) => {
+  const begin = kinds[kind]!;
+  const upload = await openUpload(here.records);
+  const elsewhere = await openElsewhere();
+  expect(await begin(elsewhere.records, upload)).toMatchObject({ kind: 'begun' });
+  await elsewhere.news.stop();
+  expect(await begin(here.records, upload)).toMatchObject({ kind: 'occupied' });
+  // Until the server has noticed that the connection is gone.
+  await vi.waitUntil(() => here.records.endDeadLeases(upload.id), { timeout: 5_000, interval: 5 });
+  expect(await begin(here.records, upload)).toMatchObject({ kind: 'begun' });
+});
+
+it.each(Object.keys(kinds))('%s of a process that lives holds', async (kind) => {
+  const begin = kinds[kind]!;
+  const upload = await openUpload(here.records);
+  const elsewhere = await openElsewhere();
+  await begin(elsewhere.records, upload);
+  expect(await here.records.endDeadLeases(upload.id)).toBe(false);
+  expect(await begin(here.records, upload)).toMatchObject({ kind: 'occupied' });
+  await elsewhere.news.stop();
+});
+
+it('of a process that was not connected nothing is known', async () => {
+  const upload = await openUpload(here.records);
+  const unconnected = createRecords(connection, new YieldNews(here.url));
+  await beginPart(unconnected, upload);
+  expect(await here.records.endDeadLeases(upload.id)).toBe(false);
+});
+
+it('a claim of a process that is gone is taken over at once', async () => {
+  const upload = await openUpload(here.records);
+  const elsewhere = await openElsewhere();
+  await elsewhere.records.claimAbort({
+    id: upload.id,
+    claimId: elsewhere.records.newLeaseId(),
+    leaseMs,
+    reason: 'requested',
+  });
+  await elsewhere.news.stop();
+  await vi.waitUntil(() => here.records.endDeadLeases(upload.id), { timeout: 5_000, interval: 5 });
+  const taken = await here.records.takeClaim({ id: upload.id, claimId: here.records.newLeaseId(), leaseMs });
+  expect(taken?.state).toBe('aborting');
+});
