@@ -88,6 +88,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     clock,
     events: logEvents(log),
     settings: settingsOfCore,
+    newLeaseId: () => news.newLeaseId(),
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settingsOfCore),
     memory,

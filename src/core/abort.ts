@@ -18,7 +18,7 @@ const pauseMs = 200;
 export async function abortUpload(deps: Deps, principal: Principal, uploadId: string): Promise<void> {
   const upload = await findUpload(deps, principal, uploadId);
   if (upload.state === 'aborted') return;
-  const claimId = deps.records.newLeaseId();
+  const claimId = deps.newLeaseId();
   const claim = await deps.records.claimAbort({
     id: upload.id,
     claimId,

@@ -18,11 +18,14 @@ export class BodyReader {
   #direct: ((chunk: Buffer) => boolean) | undefined;
   #seenBytes = 0;
   #takenBytes = 0;
+  readonly #witness: { see(chunk: Buffer): void } | undefined;
   /** Told at once of what ends the body, also while nobody takes. */
   onFail: (() => void) | undefined;
 
-  constructor(deps: Pick<Deps, 'clock' | 'settings'>, body: Readable) {
+  /** @param witness sees all bytes in their order, as they are taken */
+  constructor(deps: Pick<Deps, 'clock' | 'settings'>, body: Readable, witness?: { see(chunk: Buffer): void }) {
     this.#body = body;
+    this.#witness = witness;
     this.#stopWatching = this.#watchForStall(deps);
     body.on('data', this.#onData);
     body.on('end', this.#onEnd);
@@ -45,16 +48,7 @@ export class BodyReader {
 
   /** The next bytes, `max` at most; `undefined` at the body's end. @throws ClientGoneError, UploadError, the reason of `fail` */
   async take(max: number): Promise<Buffer | undefined> {
-    for (;;) {
-      const chunk = this.#queue[0];
-      if (chunk !== undefined) return this.#cut(chunk, max);
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#hasEnded) return undefined;
-      this.#body.resume();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
+    return (await this.isAtEnd()) ? undefined : this.takeNow(max);
   }
 
   /**
@@ -82,6 +76,8 @@ export class BodyReader {
         this.#wake = resolve;
         this.#direct = (next) => {
           if (next.length > left) return false;
+          this.#takenBytes += next.length;
+          this.#witness?.see(next);
           pass(next);
           if (!isWanted) {
             this.#body.pause();
@@ -105,14 +101,17 @@ export class BodyReader {
     }
   }
 
-  /** Whether the body has been taken to its end. Waits for the end where it may follow at once. */
+  /** Whether the body has been taken to its end. Waits for the end, or for more. @throws as `take` */
   async isAtEnd(): Promise<boolean> {
-    const next = await this.take(Number.POSITIVE_INFINITY);
-    if (next === undefined) return true;
-    this.#queue.unshift(next);
-    this.#queued += next.length;
-    this.#takenBytes -= next.length;
-    return false;
+    for (;;) {
+      if (this.#queue.length > 0) return false;
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#hasEnded) return true;
+      this.#body.resume();
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
   }
 
   /** Whoever takes gets this reason, once what came before is taken. */
@@ -132,24 +131,19 @@ export class BodyReader {
   }
 
   #cut(chunk: Buffer, max: number): Buffer {
-    this.#takenBytes += Math.min(chunk.length, max);
-    if (chunk.length <= max) {
-      this.#queue.shift();
-      this.#queued -= chunk.length;
-      return chunk;
-    }
-    this.#queue[0] = chunk.subarray(max);
-    this.#queued -= max;
-    return chunk.subarray(0, max);
+    const taken = chunk.length <= max ? chunk : chunk.subarray(0, max);
+    if (taken === chunk) this.#queue.shift();
+    else this.#queue[0] = chunk.subarray(max);
+    this.#queued -= taken.length;
+    this.#takenBytes += taken.length;
+    this.#witness?.see(taken);
+    return taken;
   }
 
   readonly #onData = (chunk: Buffer): void => {
     if (chunk.length === 0) return;
     this.#seenBytes += chunk.length;
-    if (this.#direct?.(chunk)) {
-      this.#takenBytes += chunk.length;
-      return;
-    }
+    if (this.#direct?.(chunk)) return;
     this.#queue.push(chunk);
     this.#queued += chunk.length;
     if (this.#queued >= queuedBytes) this.#body.pause();

@@ -2,6 +2,7 @@ import { BodyReader } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
 import type { Deps } from './deps.ts';
 import { sizeError } from './range-write.ts';
+import { StatedDigests } from './stated-digests.ts';
 import type { Upload } from './upload.ts';
 import type { WriteRangeInput } from './write-range.ts';
 
@@ -14,9 +15,11 @@ export async function compareWithCompleted(deps: Deps, upload: Upload, input: Wr
   const end = offset + (sizeBytes ?? 0);
   if (totalBytes !== upload.sizeBytes || end > (upload.sizeBytes ?? end)) throw sizeError(upload, end);
   if (input.mode === 'append' || sizeBytes === 0) return upload;
-  const reader = new BodyReader(deps, input.body());
+  const stated = StatedDigests.of(input.digests);
+  const reader = new BodyReader(deps, input.body(), stated);
   try {
     await compareBody(deps, upload, reader, { at: offset, end: sizeBytes === undefined ? undefined : end });
+    await stated?.verify();
     return upload;
   } finally {
     reader.end();

@@ -77,7 +77,7 @@ async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<U
 
 async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait' | 'again'> {
   await requireSame(deps, upload, input);
-  const claimId = deps.records.newLeaseId();
+  const claimId = deps.newLeaseId();
   const claim = await deps.records.claimCompletion({
     id: upload.id,
     claimId,
@@ -110,7 +110,7 @@ async function composeWhole(deps: Deps, upload: Upload): Promise<number> {
 
 /** Goes on with a completion whose owner died; while the owner lives there is only waiting. */
 async function takeOver(deps: Deps, upload: Upload): Promise<Upload | 'wait'> {
-  const claimId = deps.records.newLeaseId();
+  const claimId = deps.newLeaseId();
   const taken = await deps.records.takeClaim({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
   if (taken === undefined) return 'wait';
   if (taken.state !== 'completing') {

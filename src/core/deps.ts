@@ -35,6 +35,8 @@ export interface Deps {
   readonly clock: Clock;
   readonly events: Events;
   readonly settings: CoreSettings;
+  /** An id for an attempt, a writer or a claim, by which the records know whether the process that has it still lives. */
+  readonly newLeaseId: () => string;
   readonly attempts: LiveAttempts;
   readonly renewals: Renewals;
   readonly memory: MemoryBudget;

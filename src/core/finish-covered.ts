@@ -8,7 +8,7 @@ import type { Upload } from './upload.ts';
 export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
   await composeCovered(deps, upload);
   if (isToComplete(upload, false)) {
-    const claimId = deps.records.newLeaseId();
+    const claimId = deps.newLeaseId();
     const claim = await deps.records.claimCompletion({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
     if (claim.kind === 'claimed') {
       await finishCompletion(deps, claimOf(claim.upload, claimId), { takenOver: false, doubtful: claim.doubtful });

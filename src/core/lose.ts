@@ -13,7 +13,7 @@ export async function loseUpload(deps: Deps, upload: Upload, options: CallOption
     () => true,
   );
   if (mayBeThere) return;
-  const claimId = deps.records.newLeaseId();
+  const claimId = deps.newLeaseId();
   const claimed = await deps.records.claimAbort({
     id: upload.id,
     claimId,

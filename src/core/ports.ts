@@ -341,8 +341,6 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     | { readonly kind: 'not_open'; readonly upload: Upload }
     | { readonly kind: 'not_found' }
   >;
-  /** A new id for an attempt, a writer or a claim: by it the records tell whether the process that has it still lives. */
-  newLeaseId(): string;
   /** Ends what processes that are gone have leased of an upload: it need not run out first. Whether there was anything. */
   endDeadLeases(uploadId: string): Promise<boolean>;
   /** Asks an attempt, wherever it runs, to give its slot up. It does unless its last byte is on its way. */

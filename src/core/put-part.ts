@@ -12,6 +12,7 @@ import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './
 import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { receive } from './receive.ts';
+import { requireTrue } from './stated-digests.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part } from './upload.ts';
 
@@ -39,7 +40,7 @@ export interface PutPartInput {
  */
 export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
   requireLimits(deps.store.limits, input);
-  const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: deps.records.newLeaseId() };
+  const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: deps.newLeaseId() };
   const slot = await leaseSlot(deps, input.principal, attempt, (upload, part) =>
     placeOfPart(upload, part, input, deps.settings),
   );
@@ -106,7 +107,7 @@ async function acknowledgeAgain(
     sizeBytes: input.sizeBytes,
     digests: startAll(input.digests),
     stop: live.signal,
-    beforeLast: (values) => verify(input.digests, values),
+    beforeLast: (values) => requireTrue(input.digests, values),
   });
   // Fenced as any other: the part may have been taken out of the record while the body came.
   await commit(deps, attempt, input, part, false);
@@ -129,7 +130,7 @@ async function sendToStore(
     digests: digestsToCompute(upload, input.digests, forwardsMd5 !== undefined),
     stop: live.signal,
     beforeLast: (values) => {
-      verify(input.digests, values);
+      requireTrue(input.digests, values);
       computed = values;
       live.seal();
     },
@@ -185,18 +186,6 @@ function digestsToCompute(upload: OpenUpload, stated: Digests, md5IsForwarded: b
 
 function startAll(stated: Digests): RunningDigest[] {
   return (Object.keys(stated) as DigestAlgorithm[]).map(startDigest);
-}
-
-/** @throws UploadError `digest_mismatch` */
-function verify(stated: Digests, computed: Digests): void {
-  for (const [algorithm, value] of Object.entries(computed)) {
-    const wanted = stated[algorithm as DigestAlgorithm];
-    if (wanted !== undefined && wanted !== value) {
-      throw new UploadError('digest_mismatch', `The body's ${algorithm} is not the one stated. Nothing was stored.`, {
-        details: { algorithm },
-      });
-    }
-  }
 }
 
 /** Commits the part, or says why it does not count. */

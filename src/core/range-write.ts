@@ -5,14 +5,26 @@ import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
-import type { RangeRefusal, WantedRange } from './range-records.ts';
+import type { DigestChainState, RangeRefusal, WantedRange } from './range-records.ts';
 import type { RunningMd5 } from './running-md5.ts';
-import type { Upload } from './upload.ts';
+import type { StatedDigests } from './stated-digests.ts';
+import type { Part, Upload } from './upload.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
 const displaceAfterMs = 2_000;
 const firstPollMs = 50;
 const slowestPollMs = 250;
+
+/** A part or fragment that is leased: it is stored, then it counts, or it is given up. */
+export interface Piece {
+  readonly offset: number;
+  store(): Promise<void>;
+  commit(): Promise<void>;
+  /** It will not count, for this reason where there is one. @returns the error to be thrown */
+  giveUp(reason?: unknown): Promise<unknown>;
+  /** Ends its lease. */
+  end(): void;
+}
 
 /** One request that writes a range: what its pieces have in common. */
 export class RangeWrite {
@@ -23,6 +35,10 @@ export class RangeWrite {
   /** The one writer of an append upload. */
   readonly writerId: string | undefined;
   readonly chain: RunningMd5 | undefined;
+  /** Nothing counts until these are true of the whole body. */
+  readonly stated: StatedDigests | undefined;
+  /** Where the body ends, if its length is known. */
+  readonly bodyEnd: number | undefined;
   totalBytes: number | undefined;
   /** Every call that was given this request's buffers has succeeded: nobody else holds them. */
   ownsBuffers = true;
@@ -30,6 +46,7 @@ export class RangeWrite {
   isLeaving = false;
   /** As the records told it last. */
   upload: PlannedUpload;
+  #waiting: Piece[] = [];
 
   constructor(
     deps: Deps,
@@ -41,6 +58,8 @@ export class RangeWrite {
       readonly writerId: string | undefined;
       readonly totalBytes: number | undefined;
       readonly chain: RunningMd5 | undefined;
+      readonly stated: StatedDigests | undefined;
+      readonly bodyEnd: number | undefined;
     },
   ) {
     this.deps = deps;
@@ -51,6 +70,8 @@ export class RangeWrite {
     this.writerId = input.writerId;
     this.totalBytes = input.totalBytes;
     this.chain = input.chain;
+    this.stated = input.stated;
+    this.bodyEnd = input.bodyEnd;
   }
 
   /** The slot of an offset, cut at the upload's size where that is known. */
@@ -86,7 +107,7 @@ export class RangeWrite {
     let asked: string | undefined;
     let pollMs = firstPollMs;
     for (;;) {
-      const attemptId = deps.records.newLeaseId();
+      const attemptId = deps.newLeaseId();
       const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
         uploadId: upload.id,
@@ -122,6 +143,45 @@ export class RangeWrite {
     }
   }
 
+  /** Stores a piece, and counts it or lets it wait for the digests of the body. @throws what it is given up for */
+  async carry(piece: Piece): Promise<void> {
+    await step(piece, 'store');
+    if (this.stated === undefined) await count(piece);
+    else this.#waiting.push(piece);
+  }
+
+  /** The body is whole: what waits for that counts, in its order. @throws UploadError `digest_mismatch`, … */
+  async settle(): Promise<void> {
+    await this.stated?.verify();
+    this.#waiting.sort((a, b) => a.offset - b.offset);
+    for (let piece = this.#waiting.shift(); piece !== undefined; piece = this.#waiting.shift()) await count(piece);
+  }
+
+  /** What waits will not count. */
+  async drop(): Promise<void> {
+    for (const piece of this.#waiting.splice(0)) {
+      await piece.giveUp();
+      piece.end();
+    }
+  }
+
+  /** Records a part that is stored. @throws what speaks against it */
+  async commitPart(attemptId: string, part: Part | undefined, chain: DigestChainState | undefined): Promise<void> {
+    if (part === undefined) throw new Error(`upload ${this.upload.id}: a part counts before it is stored`);
+    const { id: uploadId } = this.upload;
+    const committed = await this.deps.records.commitRangePart({
+      uploadId,
+      attemptId,
+      part,
+      writerId: this.writerId,
+      chain,
+    });
+    if (committed.kind !== 'committed') throw await this.refused(committed.kind);
+    this.seen(committed.upload);
+    const { partNumber, sizeBytes } = part;
+    this.deps.events.emit({ type: 'part_stored', uploadId, partNumber, sizeBytes });
+  }
+
   /** What speaks against a commit. */
   async refused(kind: 'displaced' | 'size_conflict' | 'not_open'): Promise<Error> {
     if (kind === 'size_conflict') return sizeError(this.upload, this.upload.offset);
@@ -147,6 +207,21 @@ export class RangeWrite {
         attemptId: holder.id,
       });
     }
+  }
+}
+
+async function count(piece: Piece): Promise<void> {
+  await step(piece, 'commit');
+  piece.end();
+}
+
+async function step(piece: Piece, name: 'store' | 'commit'): Promise<void> {
+  try {
+    await piece[name]();
+  } catch (error) {
+    const told = await piece.giveUp(error);
+    piece.end();
+    throw told;
   }
 }
 

@@ -26,7 +26,7 @@ export async function composeCovered(deps: Deps, upload: Upload): Promise<number
   for (let composed = 0; ; composed++) {
     const slot = await deps.records.claimCovered({
       upload,
-      attemptId: deps.records.newLeaseId(),
+      attemptId: deps.newLeaseId(),
       leaseMs: deps.settings.leaseMs,
       slotOf: (partNumber) => rangeOf(layout, partNumber, sizeBytes),
     });

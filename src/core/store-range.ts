@@ -14,7 +14,7 @@ import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
-import type { Run } from './upload.ts';
+import type { Part, Run } from './upload.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
 export interface HeldBytes {
@@ -58,34 +58,34 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   const address = { uploadId: upload.id, partNumber, attemptId: begun.attemptId };
   const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => records.renewAttempt({ ...address, leaseMs }));
-  try {
-    live.seal();
-    const digests = await digestsOf(write, chunks);
-    const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
-      deps.store.uploadPart(
-        { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: chunks, sizeBytes },
-        { signal },
-      ),
-    );
-    const committed = await records.commitRangePart({
-      uploadId: upload.id,
-      attemptId: begun.attemptId,
-      part: { partNumber, offset: slot.offset, sizeBytes, etag, digests },
-      writerId: write.writerId,
-      chain: chainAfter(write, at, chunks),
-    });
-    if (committed.kind !== 'committed') throw await write.refused(committed.kind);
-    write.seen(committed.upload);
-    deps.events.emit({ type: 'part_stored', uploadId: upload.id, partNumber, sizeBytes });
-    return true;
-  } catch (error) {
-    const refused = error instanceof StoreError && error.kind !== 'unavailable';
-    await records.dropAttempt({ ...address, uncertain: !refused }).catch(() => undefined);
-    throw await told(deps, upload, error);
-  } finally {
-    stopRenewing();
-    live.end();
-  }
+  let part: Part | undefined;
+  let chain: DigestChainState | undefined;
+  await write.carry({
+    offset: slot.offset,
+    store: async () => {
+      live.seal();
+      const digests = await digestsOf(write, chunks);
+      const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
+        deps.store.uploadPart(
+          { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: chunks, sizeBytes },
+          { signal },
+        ),
+      );
+      part = { partNumber, offset: slot.offset, sizeBytes, etag, digests };
+      chain = chainAfter(write, at, chunks);
+    },
+    commit: () => write.commitPart(begun.attemptId, part, chain),
+    giveUp: async (reason) => {
+      const refused = reason instanceof StoreError && reason.kind !== 'unavailable';
+      await records.dropAttempt({ ...address, uncertain: !refused }).catch(() => undefined);
+      return told(deps, upload, reason);
+    },
+    end: () => {
+      stopRenewing();
+      live.end();
+    },
+  });
+  return true;
 }
 
 /** A gap of a slot that is leased for a fragment, and what is durable around it. */
@@ -205,16 +205,9 @@ async function storeFragment(
   const upload = requireOpen(write.upload);
   const pieces = compact(chunks, sizeBytes);
   let isHeld = false;
-  try {
-    // Who was displaced may commit what it holds: the records decide.
-    if (!write.isLeaving) live.seal();
-    const digests = await digestsOf(write, chunks);
-    await tellingFaults(deps, 'putObject', upload.id, () =>
-      deps.store.putObject(
-        { bucket: upload.bucket, key: stagingKey, body: pieces, sizeBytes },
-        { signal: deps.halted },
-      ),
-    );
+  let digests: Digests = {};
+  let chain: DigestChainState | undefined;
+  const commit = async () => {
     const committed = await records.commitFragment({
       uploadId: upload.id,
       fragmentId,
@@ -222,10 +215,10 @@ async function storeFragment(
       sizeBytes,
       digests,
       slot,
-      composeAttemptId: records.newLeaseId(),
+      composeAttemptId: deps.newLeaseId(),
       leaseMs: deps.settings.leaseMs,
       writerId: write.writerId,
-      chain: chainAfter(write, from, chunks),
+      chain,
     });
     if (committed.kind !== 'committed') {
       // Of a row that is gone by now nobody else would know.
@@ -234,21 +227,40 @@ async function storeFragment(
     }
     const current = requireOpen(write.seen(committed.upload));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
-    isHeld = countedBytes === sizeBytes && write.ownsBuffers;
+    isHeld = countedBytes === sizeBytes && write.ownsBuffers && write.stated === undefined;
     if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);
     const { covered } = committed;
     if (covered !== undefined) {
       await deps.compositions.start(upload.id, () => composeSlot(deps, current, covered));
     }
+  };
+  try {
+    await write.carry({
+      offset: from,
+      store: async () => {
+        // Who was displaced may commit what it holds: the records decide.
+        if (!write.isLeaving) live.seal();
+        digests = await digestsOf(write, chunks);
+        chain = chainAfter(write, from, chunks);
+        await tellingFaults(deps, 'putObject', upload.id, () =>
+          deps.store.putObject(
+            { bucket: upload.bucket, key: stagingKey, body: pieces, sizeBytes },
+            { signal: deps.halted },
+          ),
+        );
+      },
+      commit,
+      giveUp: async (reason) => {
+        if (reason instanceof StoreError) write.ownsBuffers = false;
+        await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
+        return reason;
+      },
+      end,
+    });
     if (isHeld && pieces !== chunks) chunks.forEach(freeBuffer);
     return isHeld;
-  } catch (error) {
-    if (error instanceof StoreError) write.ownsBuffers = false;
-    await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
-    throw error;
   } finally {
     if (!isHeld && pieces !== chunks && write.ownsBuffers) pieces.forEach(freeBuffer);
-    end();
   }
 }
 

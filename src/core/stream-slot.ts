@@ -14,12 +14,13 @@ import type { RangeWrite } from './range-write.ts';
 import { SlotBody } from './slot-body.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { HeldBytes } from './store-range.ts';
+import type { Part } from './upload.ts';
 
 /** A slot under way to the store. */
 export interface StreamedSlot {
   /** Resolves when the body's share of the slot has been read: the next slot may begin. */
   readonly received: Promise<void>;
-  /** Resolves when the part is on record. Rejects with what went wrong; `kept` then tells what can be saved of it. */
+  /** Resolves when the part is on record, or waits for the digests of the body. Rejects with what went wrong; `kept` then tells what can be saved of it. */
   readonly stored: Promise<void>;
   /** What came until the body broke off; the taker owes it to the budget. */
   kept(): HeldBytes | undefined;
@@ -54,7 +55,10 @@ export async function streamSlot(
     sizeBytes: slot.sizeBytes,
     budget: deps.memory,
     digests,
-    beforeLast: () => live.seal(),
+    beforeLast: async () => {
+      if (range.to === write.bodyEnd) await write.stated?.verify();
+      live.seal();
+    },
   });
   let chain: DigestChainState | undefined;
   let kept: HeldBytes | undefined;
@@ -116,41 +120,36 @@ export async function streamSlot(
   };
 
   const received = receive();
-  const run = async () => {
-    try {
+  let part: Part | undefined;
+  const stored = write.carry({
+    offset: slot.offset,
+    store: async () => {
       const { etag } = await store();
       await received;
-      if (write.isAppend) await before;
-      const committed = await deps.records.commitRangePart({
-        uploadId: upload.id,
-        attemptId: begun.attemptId,
-        part: {
-          partNumber: slot.partNumber,
-          offset: slot.offset,
-          sizeBytes: slot.sizeBytes,
-          etag,
-          digests: await finishDigests(digests),
-        },
-        writerId: write.writerId,
-        chain,
-      });
-      if (committed.kind !== 'committed') throw await write.refused(committed.kind);
-      write.seen(committed.upload);
-      body.free();
-      deps.events.emit({
-        type: 'part_stored',
-        uploadId: upload.id,
+      part = {
         partNumber: slot.partNumber,
+        offset: slot.offset,
         sizeBytes: slot.sizeBytes,
-      });
-    } catch (error) {
-      const cause = body.failure ?? error;
+        etag,
+        digests: await finishDigests(digests),
+      };
+      // It is held on only for a client that breaks off, or a store.
+      if (write.stated !== undefined) body.free();
+    },
+    commit: async () => {
+      if (write.isAppend) await before;
+      await write.commitPart(begun.attemptId, part, chain);
+      body.free();
+    },
+    giveUp: async (reason) => {
+      const cause = body.failure ?? reason;
       const refused = cause instanceof StoreError && cause.kind !== 'unavailable';
       await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
       // The store has failed for good: nobody reads on.
       body.fail(cause instanceof Error ? cause : new Error(String(cause)));
       reader.fail(cause);
-      if (isOfClient(cause) && body.isHeld && body.receivedBytes > 0) {
+      // What can't be held against the digests of the whole body is not kept.
+      if (isOfClient(cause) && body.isHeld && body.receivedBytes > 0 && write.stated === undefined) {
         const chunks = body.chunks();
         const sizeBytes = body.receivedBytes;
         kept = { at: slot.offset, chunks, sizeBytes, countedBytes: body.handOver() };
@@ -158,13 +157,13 @@ export async function streamSlot(
         body.dispose();
       }
       if (cause instanceof StoreError && cause.kind === 'no_such_upload') await loseUpload(deps, upload);
-      throw toUploadError(cause);
-    } finally {
+      return toUploadError(cause);
+    },
+    end: () => {
       stopRenewing();
       live.end();
-    }
-  };
-  const stored = run();
+    },
+  });
   // Both are awaited by the caller, one after the other.
   stored.catch(() => undefined);
   received.catch(() => undefined);

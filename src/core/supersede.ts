@@ -6,7 +6,7 @@ import type { Upload } from './upload.ts';
 
 /** Ends an upload in favour of a newer one to the same name. What the store does not manage now is the reaper's. */
 export async function supersede(deps: Deps, upload: Upload): Promise<void> {
-  const claimId = deps.records.newLeaseId();
+  const claimId = deps.newLeaseId();
   const claim = await deps.records.claimAbort({
     id: upload.id,
     claimId,

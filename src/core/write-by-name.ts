@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { BodyReader } from './body-reader.ts';
 import type { Deps } from './deps.ts';
+import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, requireSeen } from './find.ts';
 import { joinByName, textOfName, type UploadName } from './join-by-name.ts';
@@ -17,6 +18,8 @@ export interface PlacedChunk {
   /** The size of the whole, as the client tells. */
   readonly totalBytes: number | undefined;
   readonly chunkSizeBytes?: number | undefined;
+  /** What the client states of the chunk, base64. */
+  readonly digests?: Digests | undefined;
   /** Called once, when bytes are wanted. */
   readonly body: () => Readable;
 }

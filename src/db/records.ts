@@ -10,11 +10,10 @@ import { uploadRows } from './upload-rows.ts';
 import type { YieldNews } from './yield-news.ts';
 
 /** The records in Postgres. */
-export function createRecords(connection: Connection, news: Pick<YieldNews, 'onYield' | 'newLeaseId'>): UploadRecords {
+export function createRecords(connection: Connection, news: Pick<YieldNews, 'onYield'>): UploadRecords {
   return {
     check: () => connection.run(async (db) => void (await db.execute('select 1'))),
     onYield: (listener) => news.onYield(listener),
-    newLeaseId: () => news.newLeaseId(),
     ...uploadRows(connection),
     ...attemptRows(connection),
     ...partRows(connection),

@@ -82,7 +82,7 @@ export class Reaper {
   async round(): Promise<void> {
     const { records } = this.#deps;
     for (;;) {
-      const claimId = records.newLeaseId();
+      const claimId = this.#deps.newLeaseId();
       const due = await records.claimDue({ claimId, leaseMs, limit: batch });
       const finished = await Promise.all(due.map((item) => this.#finish(item, claimId)));
       // Work that fails is due again at once: a store that is down must not turn this into a busy loop.

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Deps } from '../../src/core/deps.ts';
+import type { Digests } from '../../src/core/digest.ts';
 import { ClientGoneError, UploadError } from '../../src/core/errors.ts';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
 import { type ObjectStore, StoreError } from '../../src/core/ports.ts';
@@ -41,7 +43,9 @@ interface Write {
   readonly length: number;
   readonly cutAfter: number | undefined;
   readonly isLengthKnown: boolean;
+  readonly digest: Digest;
 }
+type Digest = 'none' | 'right' | 'wrong';
 type Step =
   | { readonly kind: 'write'; readonly writes: readonly Write[] }
   | { readonly kind: 'store_fails'; readonly call: (typeof storeCalls)[number]; readonly afterwards: boolean }
@@ -56,6 +60,7 @@ const write: fc.Arbitrary<Write> = fc.record({
   length: fc.oneof(fc.integer({ min: 100, max: 1500 }), share),
   cutAfter: fc.option(share, { nil: undefined, freq: 3 }),
   isLengthKnown: fc.boolean(),
+  digest: fc.constantFrom<Digest>('none', 'none', 'right', 'wrong'),
 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -154,19 +159,19 @@ class Run {
     }
   }
 
-  async #write({ process, from, length, cutAfter, isLengthKnown }: Write): Promise<void> {
+  async #write({ process, from, length, cutAfter, isLengthKnown, digest }: Write): Promise<void> {
     const size = this.#content.length;
     const start = Math.floor((from / 10_001) * size);
     const end = Math.min(size, start + Math.max(1, Math.floor((length / 10_000) * size)));
     const content = this.#content.subarray(start, end);
     const cut = cutAfter === undefined ? undefined : Math.floor((cutAfter / 10_001) * content.length);
-    await this.#send(start, content, { process, cut, isLengthKnown });
+    await this.#send(start, content, { process, cut, isLengthKnown, digest });
   }
 
   async #send(
     start: number,
     content: Buffer,
-    how: { process: number; cut?: number | undefined; isLengthKnown: boolean },
+    how: { process: number; cut?: number | undefined; isLengthKnown: boolean; digest?: Digest },
   ): Promise<void> {
     const deps = this.#processes[how.process] ?? core.deps;
     try {
@@ -178,8 +183,10 @@ class Run {
         totalBytes: this.#content.length,
         mode: 'anywhere',
         completes: true,
+        digests: digestsOf(content, how.digest),
         body: () => bodyOf(content, how.cut),
       });
+      if (how.digest === 'wrong' && content.length > 0) throw new Error('a wrong digest was taken for a true one');
       this.#acknowledged.push({ from: start, to: start + content.length });
     } catch (error) {
       const isExpected = error instanceof ClientGoneError || (error instanceof UploadError && isPassing(error));
@@ -266,11 +273,21 @@ class Run {
 function isPassing({ code, details }: UploadError): boolean {
   return (
     code === 'busy' ||
+    code === 'digest_mismatch' ||
     code === 'store_unavailable' ||
     code === 'records_unavailable' ||
     // A repeat that covers a run only in part can't be compared.
     details.conflict === 'unverifiable'
   );
+}
+
+function digestsOf(content: Buffer, digest: Digest = 'none'): Digests {
+  if (digest === 'none') return {};
+  const value = createHash('md5')
+    .update(content)
+    .update(digest === 'wrong' ? 'wrong' : '')
+    .digest('base64');
+  return { md5: value };
 }
 
 function failing<T>(afterwards: boolean, error: Error): (proceed: () => Promise<T>) => Promise<T> {

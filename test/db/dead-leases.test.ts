@@ -18,24 +18,33 @@ afterAll(async () => {
   await here[Symbol.asyncDispose]();
 });
 
+function hereToo(): Process {
+  return { records: here.records, newLeaseId: newName };
+}
+
 /** Another process, over the same records. */
 async function openElsewhere() {
   const news = new YieldNews(here.url);
   await news.start();
-  return { news, records: createRecords(connection, news) };
+  return { news, records: createRecords(connection, news), newLeaseId: () => news.newLeaseId() };
 }
 
-function beginPart(records: UploadRecords, upload: Upload) {
+interface Process {
+  readonly records: UploadRecords;
+  readonly newLeaseId: () => string;
+}
+
+function beginPart({ records, newLeaseId }: Process, upload: Upload) {
   return records.beginAttempt({
     uploadId: upload.id,
     partNumber: 1,
-    attemptId: records.newLeaseId(),
+    attemptId: newLeaseId(),
     tenant: upload.tenant,
     leaseMs,
   });
 }
 
-function beginFragment(records: UploadRecords, upload: Upload, writerId?: string) {
+function beginFragment({ records, newLeaseId }: Process, upload: Upload, writerId?: string) {
   return records.beginFragment({
     uploadId: upload.id,
     tenant: upload.tenant,
@@ -43,7 +52,7 @@ function beginFragment(records: UploadRecords, upload: Upload, writerId?: string
     basePartSizeBytes: 10,
     from: 0,
     to: 5,
-    attemptId: records.newLeaseId(),
+    attemptId: newLeaseId(),
     leaseMs,
     totalBytes: undefined,
     writerId,
@@ -52,39 +61,38 @@ function beginFragment(records: UploadRecords, upload: Upload, writerId?: string
   });
 }
 
-const kinds: Readonly<Record<string, (records: UploadRecords, upload: Upload) => Promise<{ readonly kind: string }>>> =
-  {
-    'an attempt at a part': beginPart,
-    'a fragment': beginFragment,
-    'an append writer': (records, upload) => beginFragment(records, upload, records.newLeaseId()),
-  };
+const kinds: Readonly<Record<string, (process: Process, upload: Upload) => Promise<{ readonly kind: string }>>> = {
+  'an attempt at a part': beginPart,
+  'a fragment': beginFragment,
+  'an append writer': (process, upload) => beginFragment(process, upload, process.newLeaseId()),
+};
 
 it.each(Object.keys(kinds))('%s of a process that is gone ends at once', async (kind) => {
   const begin = kinds[kind]!;
   const upload = await openUpload(here.records);
   const elsewhere = await openElsewhere();
-  expect(await begin(elsewhere.records, upload)).toMatchObject({ kind: 'begun' });
+  expect(await begin(elsewhere, upload)).toMatchObject({ kind: 'begun' });
   await elsewhere.news.stop();
-  expect(await begin(here.records, upload)).toMatchObject({ kind: 'occupied' });
+  expect(await begin(hereToo(), upload)).toMatchObject({ kind: 'occupied' });
   // Until the server has noticed that the connection is gone.
   await vi.waitUntil(() => here.records.endDeadLeases(upload.id), { timeout: 5_000, interval: 5 });
-  expect(await begin(here.records, upload)).toMatchObject({ kind: 'begun' });
+  expect(await begin(hereToo(), upload)).toMatchObject({ kind: 'begun' });
 });
 
 it.each(Object.keys(kinds))('%s of a process that lives holds', async (kind) => {
   const begin = kinds[kind]!;
   const upload = await openUpload(here.records);
   const elsewhere = await openElsewhere();
-  await begin(elsewhere.records, upload);
+  await begin(elsewhere, upload);
   expect(await here.records.endDeadLeases(upload.id)).toBe(false);
-  expect(await begin(here.records, upload)).toMatchObject({ kind: 'occupied' });
+  expect(await begin(hereToo(), upload)).toMatchObject({ kind: 'occupied' });
   await elsewhere.news.stop();
 });
 
 it('of a process that was not connected nothing is known', async () => {
   const upload = await openUpload(here.records);
-  const unconnected = createRecords(connection, new YieldNews(here.url));
-  await beginPart(unconnected, upload);
+  const news = new YieldNews(here.url);
+  await beginPart({ records: createRecords(connection, news), newLeaseId: () => news.newLeaseId() }, upload);
   expect(await here.records.endDeadLeases(upload.id)).toBe(false);
 });
 
@@ -93,12 +101,12 @@ it('a claim of a process that is gone is taken over at once', async () => {
   const elsewhere = await openElsewhere();
   await elsewhere.records.claimAbort({
     id: upload.id,
-    claimId: elsewhere.records.newLeaseId(),
+    claimId: elsewhere.newLeaseId(),
     leaseMs,
     reason: 'requested',
   });
   await elsewhere.news.stop();
   await vi.waitUntil(() => here.records.endDeadLeases(upload.id), { timeout: 5_000, interval: 5 });
-  const taken = await here.records.takeClaim({ id: upload.id, claimId: here.records.newLeaseId(), leaseMs });
+  const taken = await here.records.takeClaim({ id: upload.id, claimId: newName(), leaseMs });
   expect(taken?.state).toBe('aborting');
 });

@@ -5,6 +5,7 @@ import { tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeByName } from '../../core/write-by-name.ts';
 import { writeRange } from '../../core/write-range.ts';
+import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { objectKeyOf } from '../http/object-key.ts';
 import { rawBodyOf } from '../http/raw-body.ts';
@@ -44,7 +45,7 @@ export async function onObject(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
           { recent: deps.recent, withRoom: (work, hasBegun) => waitForRoom(deps, request.sizeBytes, work, hasBegun) },
           {
             name: named(request.totalBytes),
-            chunk: { ...request, body: () => rawBodyOf(incoming) },
+            chunk: { ...request, digests: contentDigestsOf(incoming.headers), body: () => rawBodyOf(incoming) },
             contentType: contentTypeOf(incoming.headers),
             supersedeAfterMs: deps.supersedeAfterMs,
           },
@@ -65,6 +66,7 @@ async function putWhole(
   sizeBytes: number | undefined,
 ): Promise<Upload> {
   const { incoming } = c.env;
+  const digests = contentDigestsOf(incoming.headers);
   let hasBegun = false;
   return waitForRoom(
     deps,
@@ -91,6 +93,7 @@ async function putWhole(
         endsUpload: true,
         mode: 'anywhere',
         completes: true,
+        digests,
         body: () => rawBodyOf(incoming),
       });
     },

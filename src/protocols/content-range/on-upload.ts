@@ -3,6 +3,7 @@ import { UploadError } from '../../core/errors.ts';
 import { findUpload, notOpen } from '../../core/find.ts';
 import { tellSize } from '../../core/tell-size.ts';
 import { requireSameTotal, writeById } from '../../core/write-by-name.ts';
+import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { rawBodyOf } from '../http/raw-body.ts';
 import { answerUpload } from './answer.ts';
@@ -39,7 +40,11 @@ export async function onUpload(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
       const upload = await writeById(
         deps.core,
         { recent: deps.recent, withRoom: (work, hasBegun) => waitForRoom(deps, request.sizeBytes, work, hasBegun) },
-        { principal, uploadId, chunk: { ...request, body: () => rawBodyOf(incoming) } },
+        {
+          principal,
+          uploadId,
+          chunk: { ...request, digests: contentDigestsOf(incoming.headers), body: () => rawBodyOf(incoming) },
+        },
       );
       return answerUpload(deps.core, upload, dialect);
     }
