@@ -2,26 +2,46 @@ import { combinableAlgorithms, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import type { Run } from './upload.ts';
 
+/** Gives back some of the bytes of a run, from one offset to another; `undefined` where nobody can. */
+export type ReadBack = (run: Run, from: number, to: number) => AsyncIterable<Buffer> | undefined;
+
 /**
- * Holds bytes against what is stored at their place, by the digests of the runs.
+ * Holds bytes against what is stored at their place: by the digests of the runs, and where a run reaches beyond them by
+ * its bytes.
  * @param at the offset of the first of the bytes
- * @throws UploadError `state_conflict` where they differ, or where a run reaches beyond them and can't be compared
+ * @throws UploadError `state_conflict` where they differ, or where a run reaches beyond them and can't be read back
  */
 export async function requireSameBytes(
   runs: readonly Run[],
   at: number,
   chunks: readonly Buffer[],
-  sizeBytes: number,
+  readBack: ReadBack,
 ): Promise<void> {
-  const end = at + sizeBytes;
+  const end = at + chunks.reduce((sum, { length }) => sum + length, 0);
   for (const run of runs) {
     const runEnd = run.offset + run.sizeBytes;
     if (runEnd <= at || run.offset >= end) continue;
-    if (run.offset < at || runEnd > end) throw unverifiableError(run);
-    await compareRun(run, (see) => {
-      for (const chunk of slice(chunks, run.offset - at, runEnd - at)) see(chunk);
-    });
+    const [from, to] = [Math.max(run.offset, at), Math.min(runEnd, end)];
+    const ours = slice(chunks, from - at, to - at);
+    if (from === run.offset && to === runEnd) {
+      await compareRun(run, (see) => {
+        for (const chunk of ours) see(chunk);
+      });
+    } else {
+      const theirs = readBack(run, from, to);
+      if (theirs === undefined) throw unverifiableError(run);
+      if (!(await isSame(Buffer.concat([...ours]), theirs))) throw differsError({ offset: from, sizeBytes: to - from });
+    }
   }
+}
+
+async function isSame(ours: Buffer, theirs: AsyncIterable<Buffer>): Promise<boolean> {
+  let at = 0;
+  for await (const chunk of theirs) {
+    if (!chunk.equals(ours.subarray(at, at + chunk.length))) return false;
+    at += chunk.length;
+  }
+  return at === ours.length;
 }
 
 /**

@@ -1,13 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
-import {
-  type CombinableAlgorithm,
-  combinableAlgorithms,
-  combineCrcs,
-  type Digests,
-  type RunningDigest,
-  startDigest,
-} from './digest.ts';
+import { combinableAlgorithms, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import type { OpenUpload } from './find.ts';
 import { keepLease } from './keep-lease.ts';
@@ -17,6 +10,7 @@ import { loseUpload } from './lose.ts';
 import { PartBody } from './part-body.ts';
 import { type StoreBody, StoreError } from './ports.ts';
 import type { CoveredSlot } from './range-records.ts';
+import { combined } from './run-digests.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { Fragment, Part } from './upload.ts';
 
@@ -91,7 +85,7 @@ async function storeAgain(deps: Deps, upload: OpenUpload, slot: CoveredSlot, liv
 async function storePart(deps: Deps, upload: OpenUpload, slot: CoveredSlot, live: LiveAttempt): Promise<Part> {
   const { fragments, partNumber } = slot;
   const sizeBytes = fragments.reduce((sum, fragment) => sum + fragment.sizeBytes, 0);
-  const digests = combinedDigests(fragments);
+  const digests = combined(fragments);
   const send = (body: StoreBody) =>
     tellingFaults(deps, 'uploadPart', upload.id, () =>
       deps.store.uploadPart(
@@ -178,19 +172,6 @@ class DigestCheck {
     if (wrong !== undefined)
       throw new Error(`${this.#what}: the fragments' bytes do not match their ${wrong.algorithm}`);
   }
-}
-
-/** The digests of the fragments together, by those algorithms that all of them have. */
-function combinedDigests(fragments: readonly Fragment[]): Digests {
-  const combined: Partial<Record<CombinableAlgorithm, string>> = {};
-  for (const algorithm of combinableAlgorithms) {
-    const pieces = fragments.flatMap(({ digests, sizeBytes }) => {
-      const crc = digests[algorithm];
-      return crc === undefined ? [] : [{ crc, sizeBytes }];
-    });
-    if (pieces.length === fragments.length) combined[algorithm] = combineCrcs(algorithm, pieces);
-  }
-  return combined;
 }
 
 async function* bytesOf(

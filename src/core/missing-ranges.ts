@@ -19,7 +19,7 @@ export async function missingRanges(
   const missing: MissingRange[] = [];
   let at = upload.offset;
   for (;;) {
-    const runs = await deps.records.listRuns(upload.id, { from: at, limit: pageSize });
+    const runs = await deps.records.listRuns(upload.id, { from: at, limit: pageSize, partsAsOne: true });
     for (const { offset, sizeBytes } of runs) {
       if (offset > at) missing.push({ from: at, to: offset });
       at = Math.max(at, offset + sizeBytes);

@@ -123,7 +123,7 @@ export interface RangeRecords {
     readonly uploadId: string;
     readonly attemptId: string;
     readonly part: Part;
-    /** Where it was made of several. */
+    /** Where there are several: what a repeat of each is compared by. */
     readonly runs?: readonly Run[] | undefined;
     readonly writerId?: string | undefined;
     readonly chain?: DigestChainState | undefined;
@@ -150,8 +150,14 @@ export interface RangeRecords {
     /** Cuts a slot number's place out of the layout. */
     readonly slotOf: (partNumber: number) => Slot | undefined;
   }): Promise<CoveredSlot | undefined>;
-  /** Durable runs between two offsets, in order: parts and fragments. */
-  listRuns(uploadId: string, range: { readonly from: number; readonly limit: number }): Promise<readonly Run[]>;
+  /**
+   * Durable runs from an offset on, in order: of parts and of fragments.
+   * @param range.partsAsOne a part that has several runs is shown as one
+   */
+  listRuns(
+    uploadId: string,
+    range: { readonly from: number; readonly limit: number; readonly partsAsOne?: boolean },
+  ): Promise<readonly Run[]>;
 
   /** It completes by itself no longer. */
   markConflicted(uploadId: string): Promise<void>;

@@ -1,5 +1,6 @@
 import type { PlannedUpload } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
+import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
@@ -8,12 +9,20 @@ import type { Principal } from './principal.ts';
 import type { DigestChainState, RangeRefusal, WantedRange } from './range-records.ts';
 import type { RunningMd5 } from './running-md5.ts';
 import type { StatedDigests } from './stated-digests.ts';
-import type { Part, Upload } from './upload.ts';
+import type { Run, Upload } from './upload.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
 const displaceAfterMs = 2_000;
 const firstPollMs = 50;
 const slowestPollMs = 250;
+
+/** A slot's bytes as the store has them. */
+export interface StoredPart {
+  readonly slot: Slot;
+  readonly etag: string;
+  readonly digests: Digests;
+  readonly runs: readonly Run[];
+}
 
 /** A part or fragment that is leased: it is stored, then it counts, or it is given up. */
 export interface Piece {
@@ -166,19 +175,26 @@ export class RangeWrite {
   }
 
   /** Records a part that is stored. @throws what speaks against it */
-  async commitPart(attemptId: string, part: Part | undefined, chain: DigestChainState | undefined): Promise<void> {
-    if (part === undefined) throw new Error(`upload ${this.upload.id}: a part counts before it is stored`);
+  async commitPart(
+    attemptId: string,
+    stored: StoredPart | undefined,
+    chain: DigestChainState | undefined,
+  ): Promise<void> {
+    if (stored === undefined) throw new Error(`upload ${this.upload.id}: a part counts before it is stored`);
     const { id: uploadId } = this.upload;
+    const { slot, etag, digests, runs } = stored;
     const committed = await this.deps.records.commitRangePart({
       uploadId,
       attemptId,
-      part,
+      part: { ...slot, etag, digests },
+      // An append passes over what is stored, and never asks whether it is the same.
+      runs: this.isAppend || runs.length < 2 ? undefined : runs,
       writerId: this.writerId,
       chain,
     });
     if (committed.kind !== 'committed') throw await this.refused(committed.kind);
     this.seen(committed.upload);
-    const { partNumber, sizeBytes } = part;
+    const { partNumber, sizeBytes } = slot;
     this.deps.events.emit({ type: 'part_stored', uploadId, partNumber, sizeBytes });
   }
 

@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream';
-import type { RunningDigest } from './digest.ts';
 import { freeBuffer } from './free-buffer.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
@@ -18,7 +17,7 @@ const sentAfterMs = 500;
 export class SlotBody {
   readonly #sizeBytes: number;
   readonly #budget: MemoryBudget;
-  readonly #digests: readonly RunningDigest[];
+  readonly #digest: { update(chunk: Buffer): void };
   readonly #beforeLast: () => Promise<void> | void;
   /** Nobody else holds the buffers: no earlier try may still be writing them. */
   #ownsBuffers = true;
@@ -43,12 +42,13 @@ export class SlotBody {
   constructor(options: {
     readonly sizeBytes: number;
     readonly budget: MemoryBudget;
-    readonly digests: readonly RunningDigest[];
+    /** Sees all bytes in their order. */
+    readonly digest: { update(chunk: Buffer): void };
     readonly beforeLast: () => Promise<void> | void;
   }) {
     this.#sizeBytes = options.sizeBytes;
     this.#budget = options.budget;
-    this.#digests = options.digests;
+    this.#digest = options.digest;
     this.#beforeLast = options.beforeLast;
     this.#stopGivingUp = this.#budget.onPressure('under_way', () => this.#giveUp());
   }
@@ -73,7 +73,7 @@ export class SlotBody {
 
   write(chunk: Buffer): void {
     this.#receivedBytes += chunk.length;
-    for (const digest of this.#digests) digest.update(chunk);
+    this.#digest.update(chunk);
     this.#chunks.push(chunk);
     if (this.#isHeld) this.#count(chunk.length);
     if (this.#receivedBytes === this.#sizeBytes) void this.#release();

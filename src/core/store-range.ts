@@ -12,9 +12,11 @@ import { loseUpload } from './lose.ts';
 import { StoreError } from './ports.ts';
 import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
-import type { RangeWrite } from './range-write.ts';
+import type { RangeWrite, StoredPart } from './range-write.ts';
+import { readBackOf, stagingKeyOf } from './read-fragment.ts';
+import { RunDigests } from './run-digests.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
-import type { Part, Run } from './upload.ts';
+import type { Run } from './upload.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
 export interface HeldBytes {
@@ -58,20 +60,21 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   const address = { uploadId: upload.id, partNumber, attemptId: begun.attemptId };
   const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => records.renewAttempt({ ...address, leaseMs }));
-  let part: Part | undefined;
+  let part: StoredPart | undefined;
   let chain: DigestChainState | undefined;
   await write.carry({
     offset: slot.offset,
     store: async () => {
       live.seal();
-      const digests = await digestsOf(write, chunks);
+      const digest = new RunDigests(upload, slot);
+      for (const chunk of chunks) digest.update(chunk);
       const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
         deps.store.uploadPart(
           { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: chunks, sizeBytes },
           { signal },
         ),
       );
-      part = { partNumber, offset: slot.offset, sizeBytes, etag, digests };
+      part = { slot, etag, ...(await digest.finish()) };
       chain = chainAfter(write, at, chunks);
     },
     commit: () => write.commitPart(begun.attemptId, part, chain),
@@ -109,7 +112,7 @@ export async function leaseGap(
 ): Promise<LeasedGap> {
   const { deps } = write;
   const fragmentId = newId();
-  const stagingKey = `${deps.settings.stagingPrefix}${write.upload.id}/${fragmentId}`;
+  const stagingKey = stagingKeyOf(deps, write.upload.id, fragmentId);
   const { runs, gap, attemptId, heldUntilMs } = await write.lease(slot, range, (wanted) =>
     deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
   );
@@ -145,11 +148,12 @@ async function storeGaps(
     const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
     next = undefined;
     try {
-      if (!write.isAppend) await requireSameBytes(lease.runs, bytes.at, bytes.chunks, bytes.sizeBytes);
+      if (!write.isAppend)
+        await requireSameBytes(lease.runs, bytes.at, bytes.chunks, readBackOf(deps, requireOpen(write.upload)));
     } catch (error) {
       await giveBack(write, lease);
       if (isDiffering(error)) await deps.records.markConflicted(write.upload.id);
-      throw error;
+      throw toUploadError(error);
     }
     const { gap } = lease;
     if (gap === undefined || gap.from >= end) {

@@ -1,20 +1,18 @@
 import type { BodyReader } from './body-reader.ts';
 import type { Deps } from './deps.ts';
-import { startDigest } from './digest.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
 import { keepLease } from './keep-lease.ts';
-import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import { loseUpload } from './lose.ts';
 import { StoreError } from './ports.ts';
 import type { DigestChainState } from './range-records.ts';
-import type { RangeWrite } from './range-write.ts';
+import type { RangeWrite, StoredPart } from './range-write.ts';
+import { RunDigests } from './run-digests.ts';
 import { SlotBody } from './slot-body.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
 import type { HeldBytes } from './store-range.ts';
-import type { Part } from './upload.ts';
 
 /** A slot under way to the store. */
 export interface StreamedSlot {
@@ -50,11 +48,11 @@ export async function streamSlot(
   const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: begun.attemptId };
   const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
-  const digests = keptRunDigests(upload).map(startDigest);
+  const digest = new RunDigests(upload, slot);
   const body = new SlotBody({
     sizeBytes: slot.sizeBytes,
     budget: deps.memory,
-    digests,
+    digest,
     beforeLast: async () => {
       if (range.to === write.bodyEnd) await write.stated?.verify();
       live.seal();
@@ -120,19 +118,13 @@ export async function streamSlot(
   };
 
   const received = receive();
-  let part: Part | undefined;
+  let part: StoredPart | undefined;
   const stored = write.carry({
     offset: slot.offset,
     store: async () => {
       const { etag } = await store();
       await received;
-      part = {
-        partNumber: slot.partNumber,
-        offset: slot.offset,
-        sizeBytes: slot.sizeBytes,
-        etag,
-        digests: await finishDigests(digests),
-      };
+      part = { slot, etag, ...(await digest.finish()) };
       // It is held on only for a client that breaks off, or a store.
       if (write.stated !== undefined) body.free();
     },

@@ -70,6 +70,8 @@ export interface Run {
   readonly offset: number;
   readonly sizeBytes: number;
   readonly digests: Digests;
+  /** Where it is a fragment still. */
+  readonly fragmentId?: string | undefined;
 }
 
 /** Durable bytes smaller than a part, an object of their own until a part is made of them. */

@@ -129,7 +129,7 @@ export function rangeRows(connection: Connection): RangeRecords {
       return undefined;
     },
 
-    listRuns: (uploadId, { from, limit }) =>
+    listRuns: (uploadId, { from, limit, partsAsOne = false }) =>
       connection.run(async (db) => {
         const { rows } = await db.execute<{
           offset: string;
@@ -138,7 +138,7 @@ export function rangeRows(connection: Connection): RangeRecords {
           runs: RunRow[] | null;
         }>(sql`
           select "offset", size, digests, runs from (
-            (select "offset", size, digests, runs from parts
+            (select "offset", size, digests, case when ${partsAsOne} then null else runs end as runs from parts
                where upload_id = ${uploadId} and etag is not null and "offset" + size > ${from}
                order by "offset" limit ${limit})
             union all
@@ -147,7 +147,7 @@ export function rangeRows(connection: Connection): RangeRecords {
                order by "offset" limit ${limit})) as runs
           order by "offset" limit ${limit}`);
         const runs = rows.flatMap(({ offset, size, digests, runs }) =>
-          (runs ?? [[Number(offset), Number(size), digests] as const]).map(toRun),
+          ((partsAsOne ? null : runs) ?? [[Number(offset), Number(size), digests] as const]).map(toRun),
         );
         return runs.filter((run) => run.offset + run.sizeBytes > from).slice(0, limit);
       }),
@@ -284,8 +284,8 @@ function isPending(fragmentId: string, attemptId: string) {
   return and(eq(fragments.id, fragmentId), eq(fragments.attemptId, attemptId), eq(fragments.state, 'pending'));
 }
 
-function toRun([offset, sizeBytes, digests]: RunRow): Run {
-  return { offset: Number(offset), sizeBytes: Number(sizeBytes), digests };
+function toRun([offset, sizeBytes, digests, fragmentId]: RunRow): Run {
+  return { offset: Number(offset), sizeBytes: Number(sizeBytes), digests, fragmentId };
 }
 
 const uploadColumns = Object.entries(getTableColumns(uploads)).map(

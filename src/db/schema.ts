@@ -123,8 +123,8 @@ export const uploads = pgTable(
   ],
 );
 
-/** Offset, size, digests. */
-export type RunRow = readonly [offset: number, sizeBytes: number, digests: Digests];
+/** Offset, size, digests; the id of the fragment where it is one still. */
+export type RunRow = readonly [offset: number, sizeBytes: number, digests: Digests, fragmentId?: string];
 
 /** One row for each slot. Its lease and its durable part are apart: a new attempt leaves a good part as it is. */
 export const parts = pgTable(

@@ -53,9 +53,9 @@ export class YieldNews {
     client.on('end', () => this.#startAgain(client));
     try {
       await client.connect();
-      await client.query(`listen ${yieldChannel}`);
       // Shared: the server may not have noticed yet that the connection before this one is gone.
       await client.query('select pg_advisory_lock_shared($1, $2)', [lockClass, this.#number]);
+      await client.query(`listen ${yieldChannel}`);
       this.#holdsLock = true;
       this.#pauseMs = firstPauseMs;
     } catch {

@@ -195,6 +195,39 @@ describe('stored bytes', () => {
     expect(after.offset).toBe(slotBytes);
   });
 
+  test.each(['held in memory', 'read back'])('of a part of a fragment are compared by its bytes, %s', async (how) => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 1000, content.subarray(1000, 2000));
+    const deps = how === 'read back' ? core.elsewhere() : core.deps;
+    const again = (bytes: Buffer, from: number, to: number) => write(upload, from, bytes.subarray(from, to), {}, deps);
+    expect((await again(content, 0, 1500)).offset).toBe(2000);
+    expect((await again(content, 1500, 2500)).offset).toBe(2500);
+    expect((await again(content, 1100, 1200)).offset).toBe(2500);
+    const other = Buffer.from(content);
+    other[1700] = ~other[1700]!;
+    for (const [from, to] of [
+      [1500, 2500],
+      [1600, 1701],
+    ] as const) {
+      expect((await failureOf(again(other, from, to))).details.conflict).toBe('differs');
+    }
+  });
+
+  test('of a part of a slot are compared by the MiB, whatever chunks they come in', async () => {
+    const MiB = 1024 * 1024;
+    const content = randomBytes(6 * MiB);
+    const upload = await create(content.length, { partSizeBytes: 4 * MiB });
+    await write(upload, 0, content.subarray(0, 4 * MiB), { body: () => bodyOf(content.subarray(0, 4 * MiB), 65_000) });
+    const other = Buffer.from(content);
+    other[3 * MiB] = ~other[3 * MiB]!;
+    const again = (bytes: Buffer, from: number, to: number) =>
+      write(upload, from, bytes.subarray(from, to), { body: () => bodyOf(bytes.subarray(from, to), 65_000) });
+    expect((await failureOf(again(other, 2 * MiB, 5 * MiB))).details.conflict).toBe('differs');
+    expect((await failureOf(again(content, 2 * MiB + 1, 5 * MiB))).details.conflict).toBe('unverifiable');
+    expect((await again(content, 2 * MiB, 5 * MiB)).offset).toBe(5 * MiB);
+  });
+
   test('of a completed upload are compared too', async () => {
     const content = randomBytes(2 * slotBytes + 10);
     const upload = await create(content.length);
