@@ -12,15 +12,22 @@ import { HeldFragments } from './core/held-fragments.ts';
 import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
-import { type Clock, type ObjectStore, StoreError, type StoreLimits, type UploadRecords } from './core/ports.ts';
+import {
+  type AttemptNews,
+  type Clock,
+  type ObjectStore,
+  StoreError,
+  type StoreLimits,
+  type UploadRecords,
+} from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
 import { newId } from './core/random.ts';
 import { findPrincipal } from './db/api-keys.ts';
 import { Connection } from './db/connection.ts';
 import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
 import { migrate } from './db/migrate.ts';
+import { News } from './db/news.ts';
 import { createRecords } from './db/records.ts';
-import { YieldNews } from './db/yield-news.ts';
 import { logEvents } from './observability/events.ts';
 import { createLog, type Logger } from './observability/log.ts';
 import { Admission } from './protocols/http/admission.ts';
@@ -72,7 +79,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     },
   });
   started.defer(() => connection.close());
-  const news = new YieldNews(databaseUrl);
+  const news = new News(databaseUrl);
   started.defer(() => news.stop());
   await news.start();
   const store = createStore(settings);
@@ -97,7 +104,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
     halted: halt.signal,
   };
   started.defer(clock.every(60_000, () => core.held.dropOlderThan(heldMs)));
-  core.records.onYield((attemptId) => core.attempts.yield(attemptId));
+  core.records.onNews((heard) => hear(core, heard));
   const reaper = new Reaper(core, {
     onFault: (error, upload) => log.warn({ uploadId: upload?.id, code: error.code, err: error.cause }, 'reaper: later'),
     onBug: (error, upload) => log.error({ uploadId: upload?.id, err: error }, 'reaper: unexpected error'),
@@ -149,6 +156,20 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
       return stopped;
     },
   };
+}
+
+/** What another process has to say to an attempt or a writer of this one. */
+function hear({ attempts, records }: Deps, { kind, id }: AttemptNews): void {
+  if (kind === 'yield') attempts.yield(id);
+  else if (kind === 'reached') attempts.reached(id);
+  else {
+    const writer = attempts.find(id);
+    // Who asked waits no longer than a moment in any case.
+    void writer?.checkpoint
+      .request()
+      .then(() => records.tellCheckpoint(id))
+      .catch(() => undefined);
+  }
 }
 
 /** So long a pause in an upload, and what is held of it is read back when it is needed. */

@@ -18,6 +18,7 @@ export class BodyReader {
   #direct: ((chunk: Buffer) => boolean) | undefined;
   #seenBytes = 0;
   #takenBytes = 0;
+  #isInterrupted = false;
   readonly #witness: { see(chunk: Buffer): void } | undefined;
   /** Told at once of what ends the body, also while nobody takes. */
   onFail: (() => void) | undefined;
@@ -33,6 +34,10 @@ export class BodyReader {
     body.on('close', this.#onClose);
     if (body.readableEnded) this.#onEnd();
     else if (body.destroyed) this.#onClose();
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** How much of the body has been taken. */
@@ -54,12 +59,14 @@ export class BodyReader {
   /**
    * Hands the next bytes on as they come: cheaper than to wait for each buffer.
    * @param hand takes a buffer; `false`: no more for now
-   * @returns how many were handed on; fewer than `bytes` where `hand` wanted no more, or at the body's end
+   * @returns how many were handed on; fewer than `bytes` where `hand` wanted no more, at an interruption, or at the
+   *   body's end
    * @throws as `take`
    */
   async flow(bytes: number, hand: (chunk: Buffer) => boolean): Promise<number> {
     let left = bytes;
     let isWanted = true;
+    this.#isInterrupted = false;
     const pass = (chunk: Buffer) => {
       left -= chunk.length;
       isWanted = hand(chunk) && left > 0;
@@ -71,7 +78,7 @@ export class BodyReader {
         continue;
       }
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#hasEnded) break;
+      if (this.#hasEnded || this.#isInterrupted) break;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         this.#direct = (next) => {
@@ -103,15 +110,15 @@ export class BodyReader {
 
   /** Whether the body has been taken to its end. Waits for the end, or for more. @throws as `take` */
   async isAtEnd(): Promise<boolean> {
-    for (;;) {
-      if (this.#queue.length > 0) return false;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#hasEnded) return true;
-      this.#body.resume();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
+    while (this.#queue.length === 0 && !this.#hasEnded) await this.#more();
+    return this.#queue.length === 0;
+  }
+
+  /** As `isAtEnd`, but an interruption ends the wait: then the end is not known to follow. */
+  async isEndNext(): Promise<boolean> {
+    this.#isInterrupted = false;
+    while (this.#queue.length === 0 && !this.#hasEnded && !this.#isInterrupted) await this.#more();
+    return this.#queue.length === 0 && this.#hasEnded;
   }
 
   /** Whoever takes gets this reason, once what came before is taken. */
@@ -121,6 +128,12 @@ export class BodyReader {
     this.onFail?.();
   }
 
+  /** Ends the wait of `flow` for more, once. */
+  interrupt(): void {
+    this.#isInterrupted = true;
+    this.#tell();
+  }
+
   end(): void {
     this.#stopWatching();
     this.#body.off('data', this.#onData);
@@ -128,6 +141,14 @@ export class BodyReader {
     this.#body.off('close', this.#onClose);
     this.#body.pause();
     this.#queue.length = 0;
+  }
+
+  async #more(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#body.resume();
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   #cut(chunk: Buffer, max: number): Buffer {

@@ -42,12 +42,16 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
     else if (mayBreak()) return false;
     return !(memory.isTight && clock.now().getTime() > slowAtMs && mayBreak());
   };
-  await reader.flow(most, hand).catch((error: unknown) => {
+  try {
+    // With nothing to make durable an interruption says nothing.
+    do await reader.flow(most - sizeBytes, hand);
+    while (sizeBytes === 0 && most > 0 && !reader.hasEnded);
+  } catch (error) {
     failure = error;
-  });
+  }
   // Known in time, the end makes what came a part, however short.
-  if (place.endsUpload && failure === undefined) {
-    const isEnd = await reader.isAtEnd().catch((error: unknown) => {
+  if (place.endsUpload && failure === undefined && !write.checkpoint?.isDue) {
+    const isEnd = await reader.isEndNext().catch((error: unknown) => {
       failure = error;
     });
     if (isEnd) write.totalBytes ??= at + sizeBytes;

@@ -1,3 +1,4 @@
+import { CheckpointError } from './checkpoints.ts';
 import type { Slot } from './layout.ts';
 import type { RangeWrite } from './range-write.ts';
 import { type HeldBytes, release, storeRange } from './store-range.ts';
@@ -6,21 +7,30 @@ import { isOfClient, markCareful, type StreamedSlot } from './stream-slot.ts';
 /** The largest fragment: what is held for it until it is stored. */
 export const largestFragmentBytes = 8 * 1024 * 1024;
 
-/** When the client breaks off in the middle of a slot, what came becomes fragments. */
+/**
+ * When the client breaks off in the middle of a slot, or a checkpoint is wanted, what came becomes fragments.
+ * @returns how much of the slot is stored: all of it, or what came until a checkpoint
+ */
 export async function keepWhatCame(
   write: RangeWrite,
   slot: Slot,
   streamed: StreamedSlot,
   before: Promise<unknown>,
-): Promise<void> {
+): Promise<number> {
   const isBehindHole = before.then(
     () => false,
     () => write.isAppend,
   );
   try {
     await streamed.stored;
+    return slot.sizeBytes;
   } catch (error) {
     const kept = streamed.kept();
+    if (error instanceof CheckpointError && kept !== undefined) {
+      await before;
+      await storeEach(write, slot, [...piecesOf(kept)]);
+      return kept.sizeBytes;
+    }
     write.isLeaving = true;
     if (kept === undefined) {
       if (isOfClient(error) && streamed.receivedBytes() > 0) {
@@ -30,23 +40,27 @@ export async function keepWhatCame(
       const pieces = [...piecesOf(kept)];
       // An append has nothing behind a hole: what comes there next may be other bytes.
       if (await isBehindHole) for (const piece of pieces) release(write, piece);
-      else await storeAll(write, slot, pieces);
+      // As far as nobody else is in the way: the client is not told of it.
+      else await storeEach(write, slot, pieces).catch(() => undefined);
     }
     throw error;
   }
 }
 
-/** As far as nobody else is in the way: the client is not told of it. */
-async function storeAll(write: RangeWrite, slot: Slot, pieces: readonly HeldBytes[]): Promise<void> {
-  let isStored = true;
+/** One after the other; those behind one that fails are let go. */
+async function storeEach(write: RangeWrite, slot: Slot, pieces: readonly HeldBytes[]): Promise<void> {
+  let failure: { readonly error: unknown } | undefined;
   for (const piece of pieces) {
-    if (!isStored) release(write, piece);
-    else isStored = await storeRange(write, slot, piece).then(yes, no);
+    if (failure !== undefined) release(write, piece);
+    else {
+      failure = await storeRange(write, slot, piece).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+    }
   }
+  if (failure !== undefined) throw failure.error;
 }
-
-const yes = () => true;
-const no = () => false;
 
 function* piecesOf({ at, chunks, countedBytes }: HeldBytes): Generator<HeldBytes> {
   let piece: Buffer[] = [];

@@ -1,3 +1,4 @@
+import { Checkpoint } from './checkpoints.ts';
 import { UploadError } from './errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -9,6 +10,8 @@ export class DisplacedError extends Error {
 /** One request's attempt at one part, while this process receives it. */
 export class LiveAttempt {
   readonly attemptId: string;
+  /** Of an append writer: how it is asked to make durable what it holds. */
+  readonly checkpoint = new Checkpoint();
   readonly #clock: Pick<Clock, 'now'>;
   readonly #stop = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
@@ -72,6 +75,7 @@ export class LiveAttempt {
 /** The attempts that this process is receiving. What fences them is the lease in the records. */
 export class LiveAttempts {
   readonly #attempts = new Map<string, LiveAttempt>();
+  readonly #awaited = new Map<string, PromiseWithResolvers<void>>();
   readonly #clock: Pick<Clock, 'now'>;
   #stopped: Error | undefined;
 
@@ -94,6 +98,19 @@ export class LiveAttempts {
 
   yield(attemptId: string): void {
     this.#attempts.get(attemptId)?.yield();
+  }
+
+  /** A checkpoint that a writer elsewhere was asked for. Resolves with `reached`. */
+  whenReached(writerId: string): Promise<void> {
+    const awaited = this.#awaited.get(writerId) ?? Promise.withResolvers<void>();
+    this.#awaited.set(writerId, awaited);
+    return awaited.promise;
+  }
+
+  /** The writer has made its bytes durable, or is waited for no longer. */
+  reached(writerId: string): void {
+    this.#awaited.get(writerId)?.resolve();
+    this.#awaited.delete(writerId);
   }
 
   /** Stops all that are live, and all that begin from now on. */

@@ -257,6 +257,12 @@ export interface AttemptAddress {
   readonly attemptId: string;
 }
 
+/** What all processes hear: an attempt is to yield, a writer is to make a checkpoint, a writer has made it. */
+export interface AttemptNews {
+  readonly kind: 'yield' | 'checkpoint' | 'reached';
+  readonly id: string;
+}
+
 /** Where a page of uploads ended: the last row's creation time in microseconds, and its id. */
 export interface ListCursor {
   readonly createdAtMicros: number;
@@ -352,8 +358,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
    * then compares the store's list before it completes.
    */
   dropAttempt(input: AttemptAddress & { readonly uncertain: boolean }): Promise<void>;
-  /** Calls back with the id of each attempt that is asked to yield, as far as the news arrive: a hint. */
-  onYield(listener: (attemptId: string) => void): void;
+  /** Calls back with what attempts and writers are asked and have done, as far as the news arrive: hints. */
+  onNews(listener: (news: AttemptNews) => void): void;
 
   /**
    * Records the part, ends its attempt and moves the upload's counters, in one transaction and one round trip.

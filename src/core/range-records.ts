@@ -137,6 +137,14 @@ export interface RangeRecords {
   /** Asks an append writer, wherever it runs, to commit what it holds and stop. */
   askWriterToYield(writerId: string): Promise<void>;
 
+  /**
+   * Asks an append writer, wherever it runs, to make durable what it holds and go on.
+   * @returns false where its process is gone
+   */
+  askWriterToCheckpoint(writerId: string): Promise<boolean>;
+  /** Tells those who asked that it has. */
+  tellCheckpoint(writerId: string): Promise<void>;
+
   /** The size of the whole, told without bytes. `size_conflict` where durable bytes lie beyond it or it is another. */
   tellSize(
     uploadId: string,

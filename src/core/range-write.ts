@@ -1,3 +1,4 @@
+import type { Checkpoint } from './checkpoints.ts';
 import type { PlannedUpload } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
@@ -48,6 +49,8 @@ export class RangeWrite {
   readonly stated: StatedDigests | undefined;
   /** Where the body ends, if its length is known. */
   readonly bodyEnd: number | undefined;
+  /** Of an append writer whose bytes count as they come. */
+  readonly checkpoint: Checkpoint | undefined;
   totalBytes: number | undefined;
   /** Every call that was given this request's buffers has succeeded: nobody else holds them. */
   ownsBuffers = true;
@@ -69,6 +72,7 @@ export class RangeWrite {
       readonly chain: RunningMd5 | undefined;
       readonly stated: StatedDigests | undefined;
       readonly bodyEnd: number | undefined;
+      readonly checkpoint: Checkpoint | undefined;
     },
   ) {
     this.deps = deps;
@@ -81,6 +85,7 @@ export class RangeWrite {
     this.chain = input.chain;
     this.stated = input.stated;
     this.bodyEnd = input.bodyEnd;
+    this.checkpoint = input.checkpoint;
   }
 
   /** The slot of an offset, cut at the upload's size where that is known. */
@@ -150,6 +155,20 @@ export class RangeWrite {
       await clock.sleep(pollMs);
       pollMs = Math.min(pollMs * 2, slowestPollMs);
     }
+  }
+
+  /** Makes an append writer known that does not know yet where its first piece ends. @throws UploadError */
+  async enter(slot: Slot, at: number): Promise<void> {
+    const { records } = this.deps;
+    const entered = await this.lease(slot, { from: at, to: at + 1 }, (wanted) => records.beginRangePart(wanted));
+    if (entered.kind === 'not_whole') return;
+    const { partNumber } = slot;
+    await records.dropAttempt({
+      uploadId: this.upload.id,
+      partNumber,
+      attemptId: entered.attemptId,
+      uncertain: false,
+    });
   }
 
   /** Stores a piece, and counts it or lets it wait for the digests of the body. @throws what it is given up for */

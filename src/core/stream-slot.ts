@@ -1,4 +1,5 @@
 import type { BodyReader } from './body-reader.ts';
+import { CheckpointError } from './checkpoints.ts';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
@@ -61,6 +62,13 @@ export async function streamSlot(
   let chain: DigestChainState | undefined;
   let kept: HeldBytes | undefined;
 
+  /** What came of the slot becomes fragments, and the writer goes on behind them. */
+  const makeCheckpoint = async () => {
+    if (body.isHeld && body.receivedBytes > 0) throw new CheckpointError();
+    if (body.receivedBytes === 0) await before.catch(() => undefined);
+    write.checkpoint?.reached();
+  };
+
   const receive = async () => {
     const onStop = () => reader.fail(live.signal.reason);
     live.signal.addEventListener('abort', onStop);
@@ -76,8 +84,9 @@ export async function streamSlot(
       };
       for (let left = slot.sizeBytes; left > 0; ) {
         const handed = await reader.flow(left, hand);
-        if (handed === 0) throw new ClientGoneError('the body ended early');
+        if (handed === 0 && reader.hasEnded) throw new ClientGoneError('the body ended early');
         left -= handed;
+        if (left > 0 && write.checkpoint?.isDue) await makeCheckpoint();
         await body.room();
         if (body.failure !== undefined) throw body.failure;
       }
@@ -139,7 +148,7 @@ export async function streamSlot(
       await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
       // The store has failed for good: nobody reads on.
       body.fail(cause instanceof Error ? cause : new Error(String(cause)));
-      reader.fail(cause);
+      if (!(cause instanceof CheckpointError)) reader.fail(cause);
       // What can't be held against the digests of the whole body is not kept.
       if (isOfClient(cause) && body.isHeld && body.receivedBytes > 0 && write.stated === undefined) {
         const chunks = body.chunks();
@@ -162,11 +171,12 @@ export async function streamSlot(
   return { received, stored, kept: () => kept, receivedBytes: () => body.receivedBytes };
 }
 
-/** Whether what broke off is the body: what came of it is worth keeping. */
+/** Whether it is not the store that broke off: what came of the body is worth keeping. */
 export function isOfClient(cause: unknown): boolean {
   return (
     cause instanceof ClientGoneError ||
     cause instanceof DisplacedError ||
+    cause instanceof CheckpointError ||
     (cause instanceof UploadError && (cause.code === 'body_timeout' || cause.code === 'overloaded'))
   );
 }

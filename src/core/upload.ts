@@ -57,6 +57,8 @@ export interface Upload {
   readonly front: Readonly<Record<string, unknown>>;
   /** The MD5 of bytes 0 to `endsAt`, carried along as a saved hash state (base64). */
   readonly digestChain: { readonly endsAt: number; readonly state: string } | undefined;
+  /** The append writer that was at work last, if it has not ended. */
+  readonly writerId: string | undefined;
   readonly lastWriteAt: Date | undefined;
   readonly etag: string | undefined;
   readonly createdAt: Date;

@@ -70,7 +70,13 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     await decideLayout(deps, requireOpen(upload), { chunkSizeBytes: input.chunkSizeBytes, totalBytes }),
   );
   const isAppend = input.mode === 'append';
+  // Google's clients are told the MD5 of the whole.
+  const chain = upload.protocol === 'google' && isAppend ? await startMd5(upload.digestChain) : undefined;
   const writerId = isAppend ? deps.newLeaseId() : undefined;
+  const isEmpty = sizeBytes === 0;
+  const writer =
+    writerId === undefined || isEmpty ? undefined : deps.attempts.begin(writerId, Number.POSITIVE_INFINITY);
+  const stated = StatedDigests.of(input.digests);
   const write = new RangeWrite(deps, {
     principal,
     upload: planned,
@@ -78,16 +84,15 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     completes: input.completes,
     writerId,
     totalBytes,
-    // Google's clients are told the MD5 of the whole.
-    chain: upload.protocol === 'google' && isAppend ? await startMd5(upload.digestChain) : undefined,
-    stated: StatedDigests.of(input.digests),
+    chain,
+    stated,
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
+    checkpoint: stated === undefined ? writer?.checkpoint : undefined,
   });
-  if (sizeBytes === 0) {
+  if (isEmpty) {
     await write.settle();
     return end(write);
   }
-  const writer = writerId === undefined ? undefined : deps.attempts.begin(writerId, Number.POSITIVE_INFINITY);
   try {
     const completed = await writeBody(write, input, writer?.signal);
     if (completed !== undefined) return completed;
@@ -126,16 +131,36 @@ async function writeBody(
   displaced: AbortSignal | undefined,
 ): Promise<Upload | undefined> {
   let reader: BodyReader | undefined;
+  let at = input.offset;
+  /** All before it is durable. */
+  let savedTo = at;
   const read = () => {
-    reader ??= openReader(write, input, displaced);
-    return reader;
+    if (reader !== undefined) return reader;
+    const opened = openReader(write, input, displaced);
+    write.checkpoint?.serve(
+      () => opened.takenBytes > savedTo - input.offset,
+      () => opened.interrupt(),
+    );
+    reader = opened;
+    return opened;
   };
   /** Slots whose last byte is on its way while the next one is read. */
-  const underWay = new Set<Promise<void>>();
-  let at = input.offset;
+  const underWay = new Set<Promise<number>>();
+  const saveAll = async () => {
+    await Promise.all(underWay);
+    underWay.clear();
+    savedTo = at;
+  };
+  const goesOn = async () => {
+    if (write.checkpoint?.isDue) {
+      await saveAll();
+      write.checkpoint.reached();
+    }
+    return bodyEnd === undefined ? !(await read().isAtEnd()) : at < bodyEnd;
+  };
   const { bodyEnd } = write;
   try {
-    while (bodyEnd === undefined ? !(await read().isAtEnd()) : at < bodyEnd) {
+    while (await goesOn()) {
       requireSize(at + 1, write.deps.settings);
       if (at === (write.upload.sizeBytes ?? write.totalBytes)) throw sizeError(write.upload, at + 1);
       const slot = write.slotAt(at);
@@ -145,21 +170,23 @@ async function writeBody(
       if (streamed !== undefined) {
         const stored = keepWhatCame(write, slot, streamed, Promise.all(underWay));
         stored.catch(() => undefined);
-        await streamed.received.catch(() => stored);
-        await Promise.all(underWay);
-        underWay.clear();
+        const cameBytes = await streamed.received.then(
+          () => slot.sizeBytes,
+          () => stored,
+        );
+        await saveAll();
         underWay.add(stored);
-        at = slot.offset + slot.sizeBytes;
+        at = slot.offset + cameBytes;
         continue;
       }
-      await Promise.all(underWay);
-      underWay.clear();
+      await saveAll();
+      if (write.isAppend && bodyEnd === undefined && at === input.offset) await write.enter(slot, at);
       const repeated = coversSlot(slot, at, bodyEnd) ? await repeatSlot(write, slot, read()) : false;
       at += repeated
         ? slot.sizeBytes
         : await collect(write, read(), { slot, at, endsUpload: input.endsUpload === true });
     }
-    await Promise.all(underWay);
+    await saveAll();
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
     const settled = await Promise.allSettled(underWay);

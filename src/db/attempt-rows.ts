@@ -2,10 +2,10 @@ import type { AttemptAddress, UploadRecords } from '../core/ports.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, eq, sql } from './drizzle.ts';
+import { notify } from './news.ts';
 import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
-import { yieldChannel } from './yield-news.ts';
 
 type BeginInput = Parameters<UploadRecords['beginAttempt']>[0];
 
@@ -37,7 +37,7 @@ export function attemptRows(
       connection.run(async (db) => {
         await db.execute(sql`
           with asked as (update parts set attempt_yields = true where ${isAttempt(attempt)} returning attempt_id)
-          select pg_notify(${yieldChannel}, ${attempt.attemptId})`);
+          select ${notify('yield', attempt.attemptId)}`);
       }),
 
     renewAttempt: coalesced(async (inputs) => {

@@ -2,11 +2,11 @@ import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, eq, inArray, isNotNull, sql } from './drizzle.ts';
 import { isUniqueViolation } from './errors.ts';
+import { notify } from './news.ts';
 import { forgetParts, lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';
 import { fragments, parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
-import { yieldChannel } from './yield-news.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
 
@@ -232,7 +232,7 @@ async function askLiveAttempts(tx: Db, uploadId: string): Promise<boolean> {
     with asked as (update parts set attempt_yields = true
                      where upload_id = ${uploadId} and attempt_id is not null and attempt_until > now()
                      returning attempt_id)
-    select pg_notify(${yieldChannel}, attempt_id) from asked`);
+    select ${notify('yield', sql`attempt_id`)} from asked`);
   return (rowCount ?? 0) > 0;
 }
 
@@ -255,7 +255,7 @@ export async function endAttempts(tx: Db, ...uploadIds: string[]): Promise<void>
   );
   await tx
     .with(live, ended)
-    .select({ told: sql`pg_notify(${yieldChannel}, ${ended.attemptId})` })
+    .select({ told: notify('yield', sql`${ended.attemptId}`) })
     .from(ended);
 }
 

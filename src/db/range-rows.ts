@@ -3,10 +3,10 @@ import type { Fragment, Run } from '../core/upload.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection } from './connection.ts';
 import { and, eq, getTableColumns, inArray, isNull, lt, type SQL, sql } from './drizzle.ts';
+import { notify } from './news.ts';
 import { layoutColumns, toUpload } from './rows.ts';
 import { fragments, type RunRow, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
-import { yieldChannel } from './yield-news.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
 type RawRow = Record<string, unknown>;
@@ -102,7 +102,15 @@ export function rangeRows(connection: Connection): RangeRecords {
           .where(and(eq(uploads.id, uploadId), eq(uploads.writerId, writerId)));
       }),
     askWriterToYield: (writerId) =>
-      connection.run(async (db) => void (await db.execute(sql`select pg_notify(${yieldChannel}, ${writerId})`))),
+      connection.run(async (db) => void (await db.execute(sql`select ${notify('yield', writerId)}`))),
+    askWriterToCheckpoint: async (writerId) => {
+      const { lives } = await call(sql`
+        select not partway_is_dead(${writerId}) as lives,
+               case when not partway_is_dead(${writerId}) then ${notify('checkpoint', writerId)} end`);
+      return lives === true;
+    },
+    tellCheckpoint: (writerId) =>
+      connection.run(async (db) => void (await db.execute(sql`select ${notify('reached', writerId)}`))),
 
     tellSize: async (uploadId, sizeBytes) => {
       const row = await call(sql`select * from partway_tell_size(${uploadId}, ${sizeBytes})`);

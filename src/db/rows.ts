@@ -34,6 +34,7 @@ export function toUpload(row: UploadRow): Upload {
     carefulFragmentBytes: isCareful(row) ? (row.carefulFragmentSize ?? undefined) : undefined,
     front: row.front,
     digestChain: row.digestState === null ? undefined : { endsAt: row.digestOffset, state: row.digestState },
+    writerId: row.writerId ?? undefined,
     lastWriteAt: row.lastWriteAt ?? undefined,
     etag: row.etag ?? undefined,
     createdAt: row.createdAt,

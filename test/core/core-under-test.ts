@@ -89,7 +89,7 @@ export class CoreUnderTest implements AsyncDisposable {
     const db = new pg.Client({ connectionString: database.url });
     await db.connect();
     opened.defer(() => db.end());
-    const records = createRecords(connection, { onYield: () => undefined });
+    const records = createRecords(connection, { onNews: () => undefined });
     return new CoreUnderTest({ bucket, store, records, db, owned: opened.move() });
   }
 

@@ -153,7 +153,7 @@ describe('askToYield', () => {
     const attemptId = newName();
     await begin(upload, attemptId);
     const heard: string[] = [];
-    records.onYield((asked) => heard.push(asked));
+    records.onNews(({ kind, id }) => kind === 'yield' && heard.push(id));
     await records.askToYield(address(upload, attemptId));
     expect(await records.renewAttempt({ ...address(upload, attemptId), leaseMs })).toBe('yield');
     await vi.waitUntil(() => heard.includes(attemptId), { timeout: 5_000, interval: 5 });

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { Connection } from '../../src/db/connection.ts';
+import { News } from '../../src/db/news.ts';
 import { createRecords } from '../../src/db/records.ts';
-import { YieldNews } from '../../src/db/yield-news.ts';
 import { leaseMs, newName, openRecords, openUpload, type RecordsUnderTest } from './records-under-test.ts';
 
 let here: RecordsUnderTest;
@@ -24,7 +24,7 @@ function hereToo(): Process {
 
 /** Another process, over the same records. */
 async function openElsewhere() {
-  const news = new YieldNews(here.url);
+  const news = new News(here.url);
   await news.start();
   return { news, records: createRecords(connection, news), newLeaseId: () => news.newLeaseId() };
 }
@@ -91,7 +91,7 @@ it.each(Object.keys(kinds))('%s of a process that lives holds', async (kind) => 
 
 it('of a process that was not connected nothing is known', async () => {
   const upload = await openUpload(here.records);
-  const news = new YieldNews(here.url);
+  const news = new News(here.url);
   await beginPart({ records: createRecords(connection, news), newLeaseId: () => news.newLeaseId() }, upload);
   expect(await here.records.endDeadLeases(upload.id)).toBe(false);
 });

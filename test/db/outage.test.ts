@@ -10,14 +10,14 @@ import { clusterIn } from '../../src/db/embedded/cluster.ts';
 import { findPostmaster } from '../../src/db/embedded/pid-file.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded-postgres.ts';
 import { migrate } from '../../src/db/migrate.ts';
+import { News } from '../../src/db/news.ts';
 import { createRecords } from '../../src/db/records.ts';
-import { YieldNews, yieldChannel } from '../../src/db/yield-news.ts';
 import { leaseMs, look, newName, newUpload, openUpload } from './records-under-test.ts';
 
 let folder: string;
 let server: EmbeddedPostgres;
 let connection: Connection;
-let news: YieldNews;
+let news: News;
 let records: UploadRecords;
 const idleErrors: Error[] = [];
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
   server = await startEmbeddedPostgres({ dataDir: folder });
   await migrate(server.url);
   connection = new Connection({ url: server.url, onIdleError: (error) => idleErrors.push(error) });
-  news = new YieldNews(server.url);
+  news = new News(server.url);
   await news.start();
   records = createRecords(connection, news);
 });
@@ -113,11 +113,11 @@ describe('records that are killed', () => {
   it('are heard of again by whoever waits for news', async () => {
     const attemptId = newName();
     const heard: string[] = [];
-    news.onYield((asked) => heard.push(asked));
+    news.onNews(({ id }) => heard.push(id));
     const { untilBack } = await killServer();
     await untilBack();
     const isHeard = async () => {
-      await connection.pool.query('select pg_notify($1, $2)', [yieldChannel, attemptId]);
+      await connection.pool.query('select pg_notify($1, $2)', ['partway_attempts', `yield ${attemptId}`]);
       return heard.includes(attemptId);
     };
     await vi.waitUntil(isHeard, { timeout: 30_000, interval: 20 });
@@ -153,7 +153,7 @@ describe('a fault of a statement', () => {
 describe('news whose connection comes up but cannot listen', () => {
   it('close it, and start again on another', async () => {
     const failing = vi.spyOn(pg.Client.prototype, 'query').mockRejectedValueOnce(new Error('no listening now'));
-    const second = new YieldNews(server.url);
+    const second = new News(server.url);
     await second.start();
     expect(failing).toHaveBeenCalledTimes(1);
     failing.mockRestore();
@@ -164,7 +164,7 @@ describe('news whose connection comes up but cannot listen', () => {
       return rows.map(({ query }) => query);
     };
     // One of them is the news that all tests have.
-    const listening = `listen ${yieldChannel}`;
+    const listening = 'listen partway_attempts';
     await vi.waitFor(async () => expect(await listeners()).toEqual([listening, listening]), { timeout: 10_000 });
     await second.stop();
   });
@@ -179,7 +179,7 @@ describe('records that are stopped', () => {
     await expectAway(records.insert(newUpload()));
     await expectAway(records.claimDue({ claimId: newName(), leaseMs, limit: 1 }));
     await expectAway(migrate(server.url));
-    const late = new YieldNews(server.url);
+    const late = new News(server.url);
     await late.start();
     await late.stop();
   });

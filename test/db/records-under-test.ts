@@ -3,9 +3,9 @@ import pg from 'pg';
 import type { NewUpload, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import { Connection } from '../../src/db/connection.ts';
+import { News } from '../../src/db/news.ts';
 import { forgetParts, lockUpload } from '../../src/db/part-rows.ts';
 import { createRecords } from '../../src/db/records.ts';
-import { YieldNews } from '../../src/db/yield-news.ts';
 import { createTestDatabase } from '../support/postgres.ts';
 
 export const leaseMs = 60_000;
@@ -25,7 +25,7 @@ export async function openRecords(): Promise<RecordsUnderTest> {
   opened.defer(() => database.drop());
   const connection = new Connection({ url: database.url, onIdleError: () => undefined });
   opened.defer(() => connection.close());
-  const news = new YieldNews(database.url);
+  const news = new News(database.url);
   opened.defer(() => news.stop());
   await news.start();
   const db = new pg.Client({ connectionString: database.url });

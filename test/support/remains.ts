@@ -74,7 +74,7 @@ export class TestReaper implements AsyncDisposable {
           equalParts: false,
         },
       }),
-      records: createRecords(this.#connection, { onYield: () => undefined }),
+      records: createRecords(this.#connection, { onNews: () => undefined }),
       clock,
       events: { emit: () => undefined },
       settings: {

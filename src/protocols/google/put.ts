@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context, Hono } from 'hono';
+import { askWriter } from '../../core/ask-writer.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, goneError } from '../../core/find.ts';
 import { isWhole } from '../../core/settle.ts';
@@ -37,9 +38,10 @@ function lengthOf(incoming: IncomingMessage): number | undefined {
   return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
 }
 
-async function ask(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, question: Question): Promise<Upload> {
+async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, question: Question): Promise<Upload> {
   const { totalBytes } = question;
-  requireFit(upload, question);
+  requireFit(found, question);
+  const upload = await askWriter(deps.core, found);
   if (upload.state === 'completed' || totalBytes === undefined) return upload;
   return tellSize(deps.core, { principal: c.get('principal'), upload, totalBytes, completes: true });
 }

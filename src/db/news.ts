@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
+import type { AttemptNews } from '../core/ports.ts';
 import { newId } from '../core/random.ts';
+import { type SQL, sql } from './drizzle.ts';
 
-export const yieldChannel = 'partway_yield';
+const channel = 'partway_attempts';
 
 /** The first number of every process's lock; `partway_is_dead` in the migrations knows it, too. */
 const lockClass = 1348563572;
@@ -10,13 +12,20 @@ const lockClass = 1348563572;
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
 
+const kinds = ['yield', 'checkpoint', 'reached'] as const satisfies readonly AttemptNews['kind'][];
+
+/** Tells all processes, this one among them. @param id an SQL expression where it is not a text */
+export function notify(kind: AttemptNews['kind'], id: string | SQL): SQL {
+  return sql`pg_notify(${channel}, ${`${kind} `} || ${id})`;
+}
+
 /**
- * Hears of attempts that are asked to yield, and shows that this process lives, on a connection of its own. Only hints,
+ * Hears what attempts and writers are asked and have done, and shows that this process lives, on a connection of its own. Only hints,
  * which make hand-overs between replicas quick: while it is away the renewal of each lease tells the same, later.
  */
-export class YieldNews {
+export class News {
   readonly #url: string;
-  readonly #listeners = new Set<(attemptId: string) => void>();
+  readonly #listeners = new Set<(news: AttemptNews) => void>();
   #client: pg.Client | undefined;
   #retry: NodeJS.Timeout | undefined;
   #pauseMs = firstPauseMs;
@@ -29,7 +38,7 @@ export class YieldNews {
     this.#url = url;
   }
 
-  onYield(listener: (attemptId: string) => void): void {
+  onNews(listener: (news: AttemptNews) => void): void {
     this.#listeners.add(listener);
   }
 
@@ -46,8 +55,9 @@ export class YieldNews {
       application_name: 'partway-news',
     });
     this.#client = client;
-    client.on('notification', ({ payload }) => {
-      for (const listener of this.#listeners) listener(payload ?? '');
+    client.on('notification', ({ payload = '' }) => {
+      const [kind = '', id = ''] = payload.split(' ', 2);
+      if (isKind(kind)) for (const listener of this.#listeners) listener({ kind, id });
     });
     client.on('error', () => {});
     client.on('end', () => this.#startAgain(client));
@@ -55,7 +65,7 @@ export class YieldNews {
       await client.connect();
       // Shared: the server may not have noticed yet that the connection before this one is gone.
       await client.query('select pg_advisory_lock_shared($1, $2)', [lockClass, this.#number]);
-      await client.query(`listen ${yieldChannel}`);
+      await client.query(`listen ${channel}`);
       this.#holdsLock = true;
       this.#pauseMs = firstPauseMs;
     } catch {
@@ -79,4 +89,8 @@ export class YieldNews {
     this.#retry = setTimeout(() => void this.start(), this.#pauseMs).unref();
     this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs);
   }
+}
+
+function isKind(text: string): text is AttemptNews['kind'] {
+  return kinds.some((kind) => kind === text);
 }
