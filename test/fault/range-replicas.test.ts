@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type ByteRange, ChunkClient, chunksOf } from '../support/chunk-client.ts';
+import { expectDone, GoogleClient } from '../protocols/google/google-client.ts';
+import { type ByteRange, ChunkClient, chunksOf, until } from '../support/chunk-client.ts';
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { startTestGateway, storeSettings, type TestGateway } from '../support/gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -141,4 +142,29 @@ describe.runIf(minio)('two gateways over one database and one store', () => {
     expect(ends.map(({ state }) => state)).toEqual(['completed', 'completed', 'completed']);
     await expectObject(file);
   });
+
+  test.each([0, 1])(
+    'a client that asks at gateway %i while its PUT hangs at the first goes on behind all of it',
+    async (asked) => {
+      const file = randomBytes(9 * MiB);
+      const [first, other] = replicas.map(({ url }) => new GoogleClient(url, bucket));
+      const session = await first!.session(key);
+      const hanging = first!.openPut(session, {
+        'content-length': String(file.length),
+        'content-range': `bytes 0-${file.length - 1}/${file.length}`,
+      });
+      await hanging.write(file.subarray(0, 3 * MiB));
+      const asker = asked === 0 ? first! : other!;
+      await until('all that was sent is held', 30_000, async () => {
+        const { status, headers } = await asker.put(session, `bytes */${file.length}`);
+        expect(status).toBe(308);
+        return headers.range === `bytes=0-${3 * MiB - 1}` ? true : undefined;
+      });
+      // The one that hung goes on as if nothing had been.
+      hanging.request.end(file.subarray(3 * MiB));
+      expectDone(await hanging.answer, file);
+      await expectObject(file);
+      for (const client of [first!, other!]) client.close();
+    },
+  );
 });

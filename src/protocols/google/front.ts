@@ -1,5 +1,6 @@
 import type { MiddlewareHandler } from 'hono';
 import type { Deps } from '../../core/deps.ts';
+import type { RecentUploads } from '../../core/recent-uploads.ts';
 import type { Admission } from '../http/admission.ts';
 import type { HttpEnv } from '../http/env.ts';
 import type { RecentDigests } from './recent-digests.ts';
@@ -15,4 +16,6 @@ export interface GoogleDeps {
   /** The URL that clients use; where it is unset they are told the one that they used. */
   readonly publicUrl: string | undefined;
   readonly digests: RecentDigests;
+  /** What sessions were last seen to be: one chunk in many needs a look-up. */
+  readonly recent: RecentUploads;
 }

@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import { RecentUploads } from '../../core/recent-uploads.ts';
 import type { ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { answerGoogleErrors } from './answer-errors.ts';
@@ -10,13 +11,17 @@ import { RecentDigests } from './recent-digests.ts';
 
 /** Google's resumable uploads, as the JSON API of Cloud Storage has them. */
 export function googleFront(
-  options: Omit<GoogleDeps, 'digests'> & {
+  options: Omit<GoogleDeps, 'digests' | 'recent'> & {
     readonly errorLog: ErrorLog;
     /** The largest object that is read back for a digest that was not carried along. */
     readonly readBackBytes: number;
   },
 ): Hono<HttpEnv> {
-  const deps = { ...options, digests: new RecentDigests(options.core, options.readBackBytes) };
+  const deps = {
+    ...options,
+    digests: new RecentDigests(options.core, options.readBackBytes),
+    recent: new RecentUploads(options.core.clock),
+  };
   const app = new Hono<HttpEnv>();
   app.onError(answerGoogleErrors(options.errorLog));
   addOpen(app, deps);

@@ -15,22 +15,22 @@ import { type GoogleDeps, uploadPath } from './front.ts';
 import { renderObject } from './object-resource.ts';
 import { resumeIncomplete } from './progress.ts';
 import { repeat, requireFit } from './repeat.ts';
-import { openSession } from './session.ts';
+import { inSession, openSession } from './session.ts';
 
 /** `PUT <session URI>`: bytes of the object, or the question how many are held. */
 export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
   app.put(uploadPath, async (c) => {
-    const upload = await openSession(c, deps);
-    if (hasEnded(upload)) throw goneError(upload.reason);
     const placement = placementOf(c.req.header('content-range'), lengthOf(c.env.incoming));
     const moved =
-      placement.kind === 'question' ? await ask(c, deps, upload, placement) : await write(c, deps, upload, placement);
+      placement.kind === 'question'
+        ? await ask(c, deps, await openSession(c, deps), placement)
+        : await inSession(c, deps, (upload) => write(c, deps, upload, placement));
     return answer(c, deps, await finishIfWhole(c, deps, moved));
   });
 }
 
-function hasEnded({ state }: Upload): boolean {
-  return state === 'aborting' || state === 'aborted' || state === 'deleted';
+function requireGoesOn({ state, reason }: Upload): void {
+  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
 }
 
 function lengthOf(incoming: IncomingMessage): number | undefined {
@@ -40,6 +40,7 @@ function lengthOf(incoming: IncomingMessage): number | undefined {
 
 async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, question: Question): Promise<Upload> {
   const { totalBytes } = question;
+  requireGoesOn(found);
   requireFit(found, question);
   const upload = await askWriter(deps.core, found);
   if (upload.state === 'completed' || totalBytes === undefined) return upload;
@@ -49,6 +50,7 @@ async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, questio
 async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data: Data): Promise<Upload> {
   const { incoming } = c.env;
   const principal = c.get('principal');
+  requireGoesOn(upload);
   requireFit(upload, data);
   if (upload.state === 'completed') return repeat(c, upload, data);
   const { kind: _, ...range } = data;

@@ -48,6 +48,27 @@ async function findAsCaller(c: Context<HttpEnv>, deps: GoogleDeps, id: string): 
   return findUpload(deps.core, c.get('principal'), id);
 }
 
+/**
+ * As `openSession`, for work that the records judge once more: the session's upload may be as it was a moment ago.
+ * @param work returns the upload as it is then
+ */
+export async function inSession(
+  c: Context<HttpEnv>,
+  deps: GoogleDeps,
+  work: (upload: Upload) => Promise<Upload>,
+): Promise<Upload> {
+  const credential = c.req.query('upload_id') ?? '';
+  const known = deps.recent.find(credential);
+  const isKnown = known !== undefined && known.bucket === c.req.param('bucket');
+  if (isKnown) c.set('principal', holderOf(known));
+  const upload = isKnown ? known : await openSession(c, deps);
+  deps.recent.forget(credential);
+  const after = await work(upload);
+  // Who has no more than an id is asked who they are each time.
+  if (credential.includes('.')) deps.recent.remember(credential, after);
+  return after;
+}
+
 async function findAsHolder(c: Context<HttpEnv>, deps: GoogleDeps, id: string, secret: string): Promise<Upload> {
   const upload = await deps.core.records.findBySession(hashOf(secret));
   // Other fronts keep hashes of session ids that clients choose: those open nothing here.
