@@ -111,6 +111,8 @@ export interface RangeRecords {
     readonly composeAttemptId: string;
     readonly leaseMs: number;
     readonly writerId?: string | undefined;
+    /** It is the writer's last commit: its term ends with it. */
+    readonly endsWriter?: boolean;
     readonly chain?: DigestChainState | undefined;
   }): Promise<CommittedFragment>;
   /** Closes the row of a fragment that will not be committed; its object is the reaper's. */
@@ -126,6 +128,8 @@ export interface RangeRecords {
     /** Where there are several: what a repeat of each is compared by. */
     readonly runs?: readonly Run[] | undefined;
     readonly writerId?: string | undefined;
+    /** It is the writer's last commit: its term ends with it. */
+    readonly endsWriter?: boolean;
     readonly chain?: DigestChainState | undefined;
   }): Promise<
     | { readonly kind: 'committed'; readonly upload: Upload }

@@ -56,6 +56,8 @@ export class RangeWrite {
   ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
+  /** An append writer's last commit has been made. */
+  hasEndedTerm = false;
   /** As the records told it last. */
   upload: PlannedUpload;
   #waiting: Piece[] = [];
@@ -208,13 +210,23 @@ export class RangeWrite {
       part: { ...slot, etag, digests },
       // An append passes over what is stored, and never asks whether it is the same.
       runs: this.isAppend || runs.length < 2 ? undefined : runs,
-      writerId: this.writerId,
+      ...this.termUntil(slot.offset + slot.sizeBytes),
       chain,
     });
     if (committed.kind !== 'committed') throw await this.refused(committed.kind);
-    this.seen(committed.upload);
+    this.committed(committed.upload, slot.offset + slot.sizeBytes);
     const { partNumber, sizeBytes } = slot;
     this.deps.events.emit({ type: 'part_stored', uploadId, partNumber, sizeBytes });
+  }
+
+  /** With the commit of the body's last piece the writer's term ends. */
+  termUntil(end: number): { readonly writerId: string | undefined; readonly endsWriter: boolean } {
+    return { writerId: this.writerId, endsWriter: this.isAppend && end === this.bodyEnd };
+  }
+
+  committed(upload: Upload, end: number): PlannedUpload {
+    if (this.termUntil(end).endsWriter) this.hasEndedTerm = true;
+    return this.seen(upload);
   }
 
   /** What speaks against a commit. */

@@ -221,7 +221,7 @@ async function storeFragment(
       slot,
       composeAttemptId: deps.newLeaseId(),
       leaseMs: deps.settings.leaseMs,
-      writerId: write.writerId,
+      ...write.termUntil(to),
       chain,
     });
     if (committed.kind !== 'committed') {
@@ -229,7 +229,7 @@ async function storeFragment(
       await deps.store.deleteObjects({ bucket: upload.bucket, keys: [stagingKey] }).catch(() => undefined);
       throw await write.refused(committed.kind);
     }
-    const current = requireOpen(write.seen(committed.upload));
+    const current = requireOpen(write.committed(committed.upload, to));
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
     isHeld = countedBytes === sizeBytes && write.ownsBuffers && write.stated === undefined;
     if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);

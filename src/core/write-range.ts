@@ -104,7 +104,9 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
   } finally {
     await write.drop();
     writer?.end();
-    if (writerId !== undefined) await deps.records.endWriter({ uploadId: upload.id, writerId }).catch(() => undefined);
+    if (writerId !== undefined && !write.hasEndedTerm) {
+      await deps.records.endWriter({ uploadId: upload.id, writerId }).catch(() => undefined);
+    }
   }
   return end(write);
 }

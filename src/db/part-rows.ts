@@ -6,6 +6,9 @@ import { toPart, toUpload } from './rows.ts';
 import { parts, uploads } from './schema.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
+const commitPart = `select outcome, (upload)."offset"
+  from partway_commit_part($1, $2, $3, $4, $5, $6, $7, $8, null, null, false, null, null)`;
+
 /** What the function of the migration answers. */
 type Outcome = 'committed' | 'displaced' | 'size_conflict' | 'not_open';
 
@@ -25,15 +28,14 @@ export function partRows(
         return rows.map(toPart).filter((part) => part !== undefined);
       }),
 
-    commitPart: ({ uploadId, attemptId, part, fixesSize }) =>
-      connection.run(async (db) => {
-        const { rows } = await db.execute<{ outcome: Outcome; offset: string | null }>(sql`
-          select outcome, (upload)."offset"
-            from partway_commit_part(${uploadId}, ${part.partNumber}, ${attemptId}, ${part.offset ?? null},
-              ${part.sizeBytes}, ${part.etag}, ${JSON.stringify(part.digests)}, ${fixesSize}, null, null, null, null)`);
-        const { outcome, offset } = rows[0] ?? { outcome: 'not_open', offset: null };
-        return outcome === 'committed' ? { kind: outcome, offset: Number(offset) } : { kind: outcome };
-      }),
+    commitPart: async ({ uploadId, attemptId, part, fixesSize }) => {
+      const { outcome, offset } = await connection.call('commit_part', commitPart, [
+        ...[uploadId, part.partNumber, attemptId, part.offset ?? null, part.sizeBytes, part.etag],
+        ...[JSON.stringify(part.digests), fixesSize],
+      ]);
+      const kind = outcome as Outcome;
+      return kind === 'committed' ? { kind, offset: Number(offset) } : { kind };
+    },
 
     adoptParts: async ({ uploadId, parts: adopted, fixesSizeBytes }) => {
       try {

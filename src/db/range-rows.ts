@@ -59,11 +59,11 @@ export function rangeRows(connection: Connection): RangeRecords {
     }),
 
     commitFragment: async ({ uploadId, fragmentId, attemptId, sizeBytes, digests, slot, leaseMs, ...input }) => {
-      const { composeAttemptId, writerId = null, chain } = input;
+      const { composeAttemptId, writerId = null, endsWriter = false, chain } = input;
       const row = await connection.call('commit_fragment', commitFragment, [
         ...[uploadId, fragmentId, attemptId, sizeBytes, JSON.stringify(digests)],
         ...[slot.offset, slot.offset + slot.sizeBytes, composeAttemptId, leaseMs],
-        ...[writerId, chain?.endsAt ?? null, chain?.state ?? null],
+        ...[writerId, endsWriter, chain?.endsAt ?? null, chain?.state ?? null],
       ]);
       if (row.outcome !== 'committed') return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
       const pieces = row.pieces as Fragment[] | null;
@@ -83,12 +83,12 @@ export function rangeRows(connection: Connection): RangeRecords {
           .where(isPending(fragmentId, attemptId));
       }),
 
-    commitRangePart: async ({ uploadId, attemptId, part, runs, writerId = null, chain }) => {
+    commitRangePart: async ({ uploadId, attemptId, part, runs, writerId = null, endsWriter = false, chain }) => {
       const rows = runs?.map(({ offset, sizeBytes, digests }): RunRow => [offset, sizeBytes, digests]);
       const row = await connection.call('commit_range_part', commitPart, [
         ...[uploadId, part.partNumber, attemptId, part.offset ?? null, part.sizeBytes, part.etag],
         ...[JSON.stringify(part.digests), false, rows === undefined ? null : JSON.stringify(rows)],
-        ...[writerId, chain?.endsAt ?? null, chain?.state ?? null],
+        ...[writerId, endsWriter, chain?.endsAt ?? null, chain?.state ?? null],
       ]);
       if (row.outcome === 'committed') return { kind: 'committed', upload: uploadOf(row) };
       return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
@@ -237,8 +237,8 @@ const renewFragments = `
 const beginFragment = `select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
   from partway_begin_fragment(${placeholders(14)})`;
 const beginPart = `select outcome, (upload).*, holder, retry_ms from partway_begin_part(${placeholders(12)})`;
-const commitFragment = `select outcome, (upload).*, pieces from partway_commit_fragment(${placeholders(12)})`;
-const commitPart = `select outcome, (upload).* from partway_commit_part(${placeholders(12)})`;
+const commitFragment = `select outcome, (upload).*, pieces from partway_commit_fragment(${placeholders(13)})`;
+const commitPart = `select outcome, (upload).* from partway_commit_part(${placeholders(13)})`;
 
 function begun(wanted: WantedRange): unknown[] {
   const { tenant, uploadId, slot, from, to, attemptId, leaseMs, totalBytes = null, writerId = null } = wanted;

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { countRecords } from '../rest/count-records.ts';
 import { bytesOf } from '../rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { expectDone, expectError, expectIncomplete, GoogleClient } from './google-client.ts';
@@ -49,6 +50,25 @@ describe.each(await availableStores())('a session on %s', (store) => {
       else expectIncomplete(answer, end);
     }
     await expectObject('late-total', bytes);
+  });
+
+  test('takes a chunk in order with two round trips to the records', async () => {
+    const counted: string[] = [];
+    const metered = await startRestGateway(store, { beside: gateway, wrapRecords: countRecords(counted) });
+    const cheap = new GoogleClient(metered.url, metered.bucket);
+    try {
+      const bytes = bytesOf(8 * MiB, 'cheap');
+      const session = await cheap.session('cheap', { 'x-upload-content-length': String(bytes.length) });
+      const put = (at: number, end: number) =>
+        cheap.put(session, `bytes ${at}-${end - 1}/${bytes.length}`, bytes.subarray(at, end));
+      await put(0, 256 * KiB);
+      counted.length = 0;
+      expectIncomplete(await put(256 * KiB, 512 * KiB), 512 * KiB);
+      expect(counted).toEqual(['beginFragment', 'commitFragment']);
+    } finally {
+      cheap.close();
+      await metered.stop();
+    }
   });
 
   test('is done by an empty PUT with the total, where the last chunk was full', async () => {
