@@ -162,14 +162,17 @@ export interface RangeRecords {
     /** Cuts a slot number's place out of the layout. */
     readonly slotOf: (partNumber: number) => Slot | undefined;
   }): Promise<CoveredSlot | undefined>;
+  /** Durable runs from an offset on, in order: of parts and of fragments. */
+  listRuns(uploadId: string, range: { readonly from: number; readonly limit: number }): Promise<readonly Run[]>;
   /**
-   * Durable runs from an offset on, in order: of parts and of fragments.
-   * @param range.partsAsOne a part that has several runs is shown as one
+   * The gaps between durable bytes behind an offset, the first of them, in order.
+   * @param range.from where durable bytes end
+   * @returns also where the last durable byte ends, or `from`
    */
-  listRuns(
+  listGaps(
     uploadId: string,
-    range: { readonly from: number; readonly limit: number; readonly partsAsOne?: boolean },
-  ): Promise<readonly Run[]>;
+    range: { readonly from: number; readonly limit: number },
+  ): Promise<{ readonly gaps: readonly { readonly from: number; readonly to: number }[]; readonly reach: number }>;
 
   /** It completes by itself no longer. */
   markConflicted(uploadId: string): Promise<void>;

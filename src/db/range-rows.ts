@@ -137,7 +137,7 @@ export function rangeRows(connection: Connection): RangeRecords {
       return undefined;
     },
 
-    listRuns: (uploadId, { from, limit, partsAsOne = false }) =>
+    listRuns: (uploadId, { from, limit }) =>
       connection.run(async (db) => {
         const { rows } = await db.execute<{
           offset: string;
@@ -146,7 +146,7 @@ export function rangeRows(connection: Connection): RangeRecords {
           runs: RunRow[] | null;
         }>(sql`
           select "offset", size, digests, runs from (
-            (select "offset", size, digests, case when ${partsAsOne} then null else runs end as runs from parts
+            (select "offset", size, digests, runs from parts
                where upload_id = ${uploadId} and etag is not null and "offset" + size > ${from}
                order by "offset" limit ${limit})
             union all
@@ -155,10 +155,20 @@ export function rangeRows(connection: Connection): RangeRecords {
                order by "offset" limit ${limit})) as runs
           order by "offset" limit ${limit}`);
         const runs = rows.flatMap(({ offset, size, digests, runs }) =>
-          ((partsAsOne ? null : runs) ?? [[Number(offset), Number(size), digests] as const]).map(toRun),
+          (runs ?? [[Number(offset), Number(size), digests] as const]).map(toRun),
         );
         return runs.filter((run) => run.offset + run.sizeBytes > from).slice(0, limit);
       }),
+
+    listGaps: async (uploadId, { from, limit }) => {
+      const rows = await connection.rows('list_gaps', listGaps, [uploadId, from, limit]);
+      return {
+        gaps: rows.flatMap(({ gap_from, gap_to }) =>
+          gap_from === null ? [] : [{ from: Number(gap_from), to: Number(gap_to) }],
+        ),
+        reach: Number(rows[0]?.reach ?? from),
+      };
+    },
 
     markConflicted: (uploadId) =>
       connection.run(async (db) => {
@@ -229,6 +239,22 @@ export function rangeRows(connection: Connection): RangeRecords {
 const settleMs = 120_000;
 
 const placeholders = (count: number) => Array.from({ length: count }, (_, index) => `$${index + 1}`).join(', ');
+/** Durable runs never overlap, so what lies between a run and the one before it is missing. */
+const listGaps = `
+  with runs as (
+    select "offset", "offset" + size as "end" from parts
+      where upload_id = $1 and etag is not null and "offset" >= $2
+    union all
+    select "offset", "offset" + size from fragments
+      where upload_id = $1 and state = 'durable' and "offset" >= $2
+  ), ordered as (
+    select "offset", lag("end", 1, $2::bigint) over (order by "offset") as before from runs
+  )
+  select gap.before as gap_from, gap."offset" as gap_to, whole.reach
+    from (select max("end") as reach from runs) as whole
+      left join lateral (
+        select before, "offset" from ordered where "offset" > before order by before limit $3
+      ) as gap on true`;
 const renewFragments = `
   update fragments f set lease_until = now() + w.lease_ms * interval '1 millisecond'
     from unnest($1::text[], $2::text[], $3::float8[]) as w (id, attempt_id, lease_ms)
