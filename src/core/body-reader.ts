@@ -33,6 +33,7 @@ export class BodyReader {
     body.on('error', this.#onError);
     body.on('close', this.#onClose);
     if (body.readableEnded) this.#onEnd();
+    else if (body.errored) this.#onError(body.errored);
     else if (body.destroyed) this.#onClose();
   }
 
@@ -176,7 +177,9 @@ export class BodyReader {
     this.#tell();
   };
 
-  readonly #onError = (cause: unknown): void => this.fail(new ClientGoneError('the body broke off', { cause }));
+  /** A body that a front takes out of an envelope says itself what is wrong with it. */
+  readonly #onError = (cause: unknown): void =>
+    this.fail(cause instanceof UploadError ? cause : new ClientGoneError('the body broke off', { cause }));
 
   readonly #onClose = (): void => {
     if (!this.#hasEnded) this.fail(new ClientGoneError('the client closed its connection in the body'));

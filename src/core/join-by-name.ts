@@ -23,7 +23,8 @@ export interface JoinInput {
   readonly name: UploadName;
   /** Where the client's chunk begins: zero begins a file anew where none is open. */
   readonly offset: number;
-  readonly contentType?: string | undefined;
+  /** Called where an upload is opened: to know it, the body may have to be begun. */
+  readonly contentType?: (() => Promise<string | undefined>) | undefined;
 }
 
 /** The threads of a client start all at once: how long they wait for the one that has the first chunk. */
@@ -129,7 +130,7 @@ async function openNamed(deps: Deps, input: JoinInput, previous: Upload | undefi
       layout: 'undecided',
       isSelfCompleting: true,
       sessionHash,
-      contentType: input.contentType,
+      contentType: await input.contentType?.(),
       idempotencyKey: `content-range ${createHash('sha256').update(identity).digest('hex')}`,
     });
     return upload.state === 'open' ? upload : undefined;

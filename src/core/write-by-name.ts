@@ -4,7 +4,7 @@ import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, requireSeen } from './find.ts';
-import { joinByName, textOfName, type UploadName } from './join-by-name.ts';
+import { type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
 import type { Principal } from './principal.ts';
 import type { RecentUploads } from './recent-uploads.ts';
 import { supersede } from './supersede.ts';
@@ -46,7 +46,7 @@ export async function writeByName(
   input: {
     readonly name: UploadName;
     readonly chunk: PlacedChunk;
-    readonly contentType?: string | undefined;
+    readonly contentType?: JoinInput['contentType'];
     readonly supersedeAfterMs: number;
   },
 ): Promise<Upload> {

@@ -5,19 +5,19 @@ import { tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeByName } from '../../core/write-by-name.ts';
 import { writeRange } from '../../core/write-range.ts';
-import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { objectKeyOf } from '../http/object-key.ts';
-import { rawBodyOf } from '../http/raw-body.ts';
 import { answerUpload } from './answer.ts';
+import { bodyOf, type RequestBody } from './body.ts';
 import type { ContentRangeDeps } from './front.ts';
-import { contentTypeOf, dialectOf, parseRequest, sessionHashOf } from './request.ts';
+import { dialectOf, parseRequest, sessionHashOf } from './request.ts';
 import { waitForRoom } from './wait-for-room.ts';
 
 /** `PUT` or `POST /objects/<key>`: the name is all that the client knows. */
 export async function onObject(c: Context<HttpEnv>, deps: ContentRangeDeps): Promise<Response> {
   const { incoming } = c.env;
   const request = parseRequest(incoming);
+  const body = bodyOf(incoming, request, c.get('bodyIdleMs'));
   const place = {
     principal: c.get('principal'),
     bucket: c.req.query('bucket'),
@@ -32,7 +32,7 @@ export async function onObject(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
 
   switch (request.kind) {
     case 'whole':
-      return answer(await putWhole(c, deps, place, request.sizeBytes));
+      return answer(await putWhole(c, deps, { place, body, sizeBytes: request.sizeBytes }));
     case 'query': {
       const upload = await findByName(deps.core, named(request.totalBytes));
       if (request.totalBytes === undefined || upload.state !== 'open') return answer(upload);
@@ -45,8 +45,8 @@ export async function onObject(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
           { recent: deps.recent, withRoom: (work, hasBegun) => waitForRoom(deps, request.sizeBytes, work, hasBegun) },
           {
             name: named(request.totalBytes),
-            chunk: { ...request, digests: contentDigestsOf(incoming.headers), body: () => rawBodyOf(incoming) },
-            contentType: contentTypeOf(incoming.headers),
+            chunk: { ...request, digests: body.digests, body: () => body.open() },
+            contentType: () => body.contentType(),
             supersedeAfterMs: deps.supersedeAfterMs,
           },
         ),
@@ -62,11 +62,13 @@ const largePartBytes = 32 * 1024 * 1024;
 async function putWhole(
   c: Context<HttpEnv>,
   deps: ContentRangeDeps,
-  place: Pick<UploadName, 'principal' | 'bucket' | 'key'>,
-  sizeBytes: number | undefined,
+  object: {
+    readonly place: Pick<UploadName, 'principal' | 'bucket' | 'key'>;
+    readonly body: RequestBody;
+    readonly sizeBytes: number | undefined;
+  },
 ): Promise<Upload> {
-  const { incoming } = c.env;
-  const digests = contentDigestsOf(incoming.headers);
+  const { place, body, sizeBytes } = object;
   let hasBegun = false;
   return waitForRoom(
     deps,
@@ -79,7 +81,7 @@ async function putWhole(
         layout: 'planned',
         chunkSizeBytes: sizeBytes !== undefined && sizeBytes >= largeBytes ? largePartBytes : undefined,
         isSelfCompleting: true,
-        contentType: contentTypeOf(incoming.headers),
+        contentType: await body.contentType(),
         ifNoneMatch: c.req.header('if-none-match')?.trim() === '*',
         front: { whole: true },
       });
@@ -93,8 +95,8 @@ async function putWhole(
         endsUpload: true,
         mode: 'anywhere',
         completes: true,
-        digests,
-        body: () => rawBodyOf(incoming),
+        digests: body.digests,
+        body: () => body.open(),
       });
     },
     () => hasBegun,

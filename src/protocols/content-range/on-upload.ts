@@ -3,10 +3,9 @@ import { UploadError } from '../../core/errors.ts';
 import { findUpload, notOpen } from '../../core/find.ts';
 import { tellSize } from '../../core/tell-size.ts';
 import { requireSameTotal, writeById } from '../../core/write-by-name.ts';
-import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { rawBodyOf } from '../http/raw-body.ts';
 import { answerUpload } from './answer.ts';
+import { bodyOf } from './body.ts';
 import type { ContentRangeDeps } from './front.ts';
 import { dialectOf, parseRequest } from './request.ts';
 import { waitForRoom } from './wait-for-room.ts';
@@ -17,6 +16,7 @@ export async function onUpload(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
   const principal = c.get('principal');
   const uploadId = c.req.param('id') ?? '';
   const request = parseRequest(incoming);
+  const body = bodyOf(incoming, request, c.get('bodyIdleMs'));
   const dialect = dialectOf(incoming.headers);
 
   switch (request.kind) {
@@ -40,11 +40,7 @@ export async function onUpload(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
       const upload = await writeById(
         deps.core,
         { recent: deps.recent, withRoom: (work, hasBegun) => waitForRoom(deps, request.sizeBytes, work, hasBegun) },
-        {
-          principal,
-          uploadId,
-          chunk: { ...request, digests: contentDigestsOf(incoming.headers), body: () => rawBodyOf(incoming) },
-        },
+        { principal, uploadId, chunk: { ...request, digests: body.digests, body: () => body.open() } },
       );
       return answerUpload(deps.core, upload, dialect);
     }

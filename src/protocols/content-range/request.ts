@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { UploadError } from '../../core/errors.ts';
 import { parseContentRange } from '../http/byte-range.ts';
+import { isForm } from '../http/form-file.ts';
 import { contentLengthOf } from '../http/raw-body.ts';
 
 /** What a request wants of an upload. Sizes and offsets are bytes. */
@@ -41,12 +42,13 @@ function sessionHeaderOf(headers: IncomingHttpHeaders): string | undefined {
 /** @throws UploadError `invalid_request`, `range_not_satisfiable`, `unsupported`, before a byte of the body is read */
 export function parseRequest(incoming: IncomingMessage): RangeRequest {
   const { headers } = incoming;
-  requirePlainBytes(headers);
+  refuseEnvelopes(headers);
   const range = rangeFieldOf(headers);
-  const sizeBytes = bodyBytesOf(incoming);
-  if (range === undefined) return { kind: 'whole', sizeBytes };
+  const bodyBytes = bodyBytesOf(incoming);
+  const inForm = isForm(headers);
+  if (range === undefined) return { kind: 'whole', sizeBytes: inForm ? undefined : bodyBytes };
   const [, total] = /^bytes \*\/(\d+|\*)$/.exec(range) ?? [];
-  return total === undefined ? parseChunk(range, sizeBytes) : parseQuery(total, sizeBytes);
+  return total === undefined ? parseChunk(range, bodyBytes, inForm) : parseQuery(total, bodyBytes);
 }
 
 function rangeFieldOf(headers: IncomingHttpHeaders): string | undefined {
@@ -58,15 +60,18 @@ function rangeFieldOf(headers: IncomingHttpHeaders): string | undefined {
   throw rangeError('Content-Range and X-Content-Range say different things.');
 }
 
-function parseQuery(total: string, sizeBytes: number | undefined): RangeRequest {
-  if (sizeBytes !== 0) throw rangeError(`bytes */${total} asks where to go on: send it with an empty body.`);
+function parseQuery(total: string, bodyBytes: number | undefined): RangeRequest {
+  if (bodyBytes !== 0) throw rangeError(`bytes */${total} asks where to go on: send it with an empty body.`);
   const totalBytes = total === '*' ? undefined : Number(total);
   if (totalBytes !== undefined && !Number.isSafeInteger(totalBytes)) throw rangeError('The total is out of reach.');
   return { kind: 'query', totalBytes };
 }
 
-/** The last byte position may lie beyond the whole, as scripts send it for their last chunk: the body's length counts. */
-function parseChunk(range: string, bodyBytes: number | undefined): RangeRequest {
+/**
+ * The last byte position may lie beyond the whole, as scripts send it for their last chunk: the body's length counts. How
+ * much longer a form is than its file only its end tells.
+ */
+function parseChunk(range: string, bodyBytes: number | undefined, inForm: boolean): RangeRequest {
   const { first, last, totalBytes } = parseContentRange(range);
   if (totalBytes !== undefined && first >= totalBytes) {
     throw new UploadError('range_not_satisfiable', `The range begins at ${first}, the whole has ${totalBytes} bytes.`, {
@@ -75,7 +80,7 @@ function parseChunk(range: string, bodyBytes: number | undefined): RangeRequest 
   }
   const spanBytes = last - first + 1;
   const sizeBytes = Math.min(spanBytes, (totalBytes ?? Number.POSITIVE_INFINITY) - first);
-  if (bodyBytes !== undefined && bodyBytes !== sizeBytes) {
+  if (bodyBytes !== undefined && (inForm ? bodyBytes <= sizeBytes : bodyBytes !== sizeBytes)) {
     throw rangeError(`The range has ${sizeBytes} bytes, the body ${bodyBytes}.`);
   }
   const isCutByClient = first > 0 && last + 1 === totalBytes;
@@ -89,9 +94,9 @@ function bodyBytesOf(incoming: IncomingMessage): number | undefined {
 }
 
 /** Envelopes and chunk headers of other protocols would become bytes of the object. */
-function requirePlainBytes(headers: IncomingHttpHeaders): void {
-  if (/^multipart\//i.test(headers['content-type'] ?? '')) {
-    throw new UploadError('unsupported', 'Send the bytes as they are, not in a multipart form.', {
+function refuseEnvelopes(headers: IncomingHttpHeaders): void {
+  if (/^multipart\//i.test(headers['content-type'] ?? '') && !isForm(headers)) {
+    throw new UploadError('unsupported', 'Send the bytes as they are, or as the file of a multipart/form-data.', {
       details: { field: 'Content-Type' },
     });
   }
@@ -108,9 +113,9 @@ function rangeError(message: string): UploadError {
   return new UploadError('invalid_request', message, { details: { field: 'Content-Range' } });
 }
 
-/** The object's content type, where the client meant one: HTTP tools set that of forms by themselves. */
-export function contentTypeOf(headers: IncomingHttpHeaders): string | undefined {
-  const type = headers['content-type']?.trim() ?? '';
+/** A content type, where the client meant one: HTTP tools set that of forms by themselves. */
+export function meantType(stated: string | undefined): string | undefined {
+  const type = stated?.trim() ?? '';
   const isMeant = /^[\x21-\x7e]+\/[\x21-\x7e]+(;[\x20-\x7e]*)?$/.test(type) && type.length <= 255;
   return isMeant && !type.toLowerCase().startsWith('application/x-www-form-urlencoded') ? type : undefined;
 }

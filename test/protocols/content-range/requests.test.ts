@@ -42,7 +42,9 @@ describe('a request with a range', () => {
   });
 
   test.each([
-    ['a multipart form', { 'content-type': 'multipart/form-data; boundary=x' }],
+    ['a multipart message', { 'content-type': 'multipart/mixed; boundary=x' }],
+    ['the form of an answer with ranges', { 'content-type': 'multipart/byteranges; boundary=x' }],
+    ['what only begins like a form', { 'content-type': 'multipart/form-data-x; boundary=x' }],
     ["S3's own framing", { 'content-encoding': 'aws-chunked' }],
     ["S3's own framing, signed", { 'x-amz-content-sha256': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD' }],
   ])('in %s is refused: its envelope would become part of the object', async (_what, headers) => {
