@@ -1,13 +1,14 @@
-import { access, constants, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/core/ports.ts';
 import { bytesOf } from '../protocols/rest/rest-client.ts';
 import { type RestGateway, startRestGateway } from '../protocols/rest/rest-gateway.ts';
 import { useMinio } from '../support/stores.ts';
+import { findChromium } from './chromium.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -23,21 +24,7 @@ interface Outcome {
   readonly attempts: number;
 }
 
-async function findChromium(): Promise<string | undefined> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(folder, 'chromium');
-    const isThere = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
-  }
-  if (process.env.CI === 'true') throw new Error('There is no chromium in PATH.');
-  console.warn('\n  NOT TESTED with @mux/upchunk: there is no chromium in PATH.\n');
-  return undefined;
-}
-
-const executablePath = await findChromium();
+const executablePath = await findChromium('@mux/upchunk');
 const hasMinio = (await useMinio()) !== undefined;
 
 describe.skipIf(executablePath === undefined || !hasMinio)('@mux/upchunk in a browser', { timeout: 120_000 }, () => {
