@@ -1,6 +1,7 @@
 import type { Deps } from '../../core/deps.ts';
 import { type MissingRange, missingRanges } from '../../core/missing-ranges.ts';
 import type { Upload } from '../../core/upload.ts';
+import type { ProgressJson } from './contract.ts';
 import type { Dialect } from './request.ts';
 
 /** More would make the answer to each chunk a long one. */
@@ -31,7 +32,7 @@ export async function answerUpload(core: Deps, upload: Upload, dialect: Dialect)
   });
 }
 
-function bodyOf(upload: Upload, missing: readonly MissingRange[]): Record<string, unknown> {
+function bodyOf(upload: Upload, missing: readonly MissingRange[]): ProgressJson {
   return {
     id: upload.id,
     state: upload.state,

@@ -1,4 +1,5 @@
-import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context, MiddlewareHandler } from 'hono';
 import { requireScope } from '../../core/principal.ts';
 import { RecentUploads } from '../../core/recent-uploads.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
@@ -7,6 +8,7 @@ import type { ContentRangeDeps } from './front.ts';
 import { onObject } from './on-object.ts';
 import { onUpload } from './on-upload.ts';
 import { contentRangeProblems } from './problems.ts';
+import { describeRoutes } from './routes.ts';
 
 /** Chunks that say where they belong, to a name or to an upload; and whole objects in one request. */
 export function contentRangeFront(
@@ -14,9 +16,9 @@ export function contentRangeFront(
     readonly authenticate: MiddlewareHandler<HttpEnv>;
     readonly errorLog: ErrorLog;
   },
-): Hono<HttpEnv> {
+): OpenAPIHono<HttpEnv> {
   const deps: ContentRangeDeps = { ...options, recent: new RecentUploads(options.core.clock) };
-  const app = new Hono<HttpEnv>();
+  const app = new OpenAPIHono<HttpEnv>();
   app.onError(answerErrors(contentRangeProblems, options.errorLog));
   const mayWrite: MiddlewareHandler<HttpEnv> = async (c, next) => {
     requireScope(c.get('principal'), 'uploads:write');
@@ -27,5 +29,6 @@ export function contentRangeFront(
     onObject(c, deps),
   );
   app.on(methods, '/uploads/:id', options.authenticate, mayWrite, (c: Context<HttpEnv>) => onUpload(c, deps));
+  describeRoutes(app);
   return app;
 }

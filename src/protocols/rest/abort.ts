@@ -2,9 +2,9 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { abortUpload } from '../../core/abort.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { problem } from '../http/responses.ts';
 import { uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
-import { problem } from './responses.ts';
 
 const route = createRoute({
   method: 'delete',

@@ -3,10 +3,10 @@ import { completeUpload } from '../../core/complete.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { optionalJsonBody } from '../http/json-body.ts';
+import { json, problem } from '../http/responses.ts';
 import { completeBody, uploadBody, uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
-import { json, problem } from './responses.ts';
 import { reprDigestHeader, wholeDigestOf } from './whole-digest.ts';
 
 const route = createRoute({

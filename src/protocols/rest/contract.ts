@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
-import { uploadErrorCodes } from '../../core/errors.ts';
 import { longestSignatureSeconds, mostSignedAtOnce } from '../../core/sign.ts';
 import { abortReasons, protocols, uploadStates } from '../../core/upload.ts';
+import type { problemBody } from '../http/responses.ts';
 
 /* Every schema of the native REST protocol: what is parsed, what is answered, what the OpenAPI document says. */
 
@@ -155,17 +155,6 @@ export const completeBody = z
     digest: digestField.optional(),
   })
   .openapi('CompleteUpload');
-
-export const problemBody = z
-  .looseObject({
-    type: z.string(),
-    status: z.int(),
-    title: z.string(),
-    detail: z.string(),
-    code: z.enum([...uploadErrorCodes, 'internal', 'not_found']),
-    requestId: z.string(),
-  })
-  .openapi('Problem');
 
 /** A whole number in a query or path. */
 const digits = (least: number, most: number) =>

@@ -3,10 +3,10 @@ import { createUpload } from '../../core/create.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
+import { json, problem } from '../http/responses.ts';
 import { createBody, uploadBody } from './contract.ts';
 import { publicUrlOf, type RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
-import { json, problem } from './responses.ts';
 import { reprDigestHeader, wholeDigestOf } from './whole-digest.ts';
 
 const route = createRoute({

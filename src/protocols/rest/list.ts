@@ -4,10 +4,10 @@ import { listUploads } from '../../core/list-uploads.ts';
 import type { ListCursor } from '../../core/ports.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { json, problem } from '../http/responses.ts';
 import { listQuery, uploadListBody } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
-import { json, problem } from './responses.ts';
 
 const route = createRoute({
   method: 'get',

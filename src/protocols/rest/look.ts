@@ -2,10 +2,10 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { json, problem } from '../http/responses.ts';
 import { uploadBody, uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
-import { json, problem } from './responses.ts';
 
 const route = createRoute({
   method: 'get',

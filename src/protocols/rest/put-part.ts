@@ -8,10 +8,10 @@ import { parseContentRange } from '../http/byte-range.ts';
 import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { contentLengthOf, rawBodyOf } from '../http/raw-body.ts';
+import { json, problem } from '../http/responses.ts';
 import { partBody, partPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderPart } from './render.ts';
-import { json, problem } from './responses.ts';
 
 const route = createRoute({
   method: 'put',

@@ -9,8 +9,8 @@ import { lookAtObject, type ObjectPlace, readObject } from '../../core/read-obje
 import { parseRange } from '../http/byte-range.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { objectKeyOf } from '../http/object-key.ts';
+import { problem } from '../http/responses.ts';
 import type { RestDeps } from './front.ts';
-import { problem } from './responses.ts';
 
 const prefix = '/objects/';
 

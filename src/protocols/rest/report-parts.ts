@@ -4,10 +4,10 @@ import { reportParts } from '../../core/report-parts.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
+import { json, problem } from '../http/responses.ts';
 import { reportBody, uploadBody, uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
-import { json, problem } from './responses.ts';
 
 const route = createRoute({
   method: 'post',

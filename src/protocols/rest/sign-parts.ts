@@ -5,10 +5,10 @@ import { mostSignedAtOnce, signParts } from '../../core/sign.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
+import { json, problem } from '../http/responses.ts';
 import { type SignJson, signBody, signedPartsBody, uploadPath } from './contract.ts';
 import type { RestDeps } from './front.ts';
 import { renderMissing } from './render.ts';
-import { json, problem } from './responses.ts';
 
 const usualExpirySeconds = 3600;
 

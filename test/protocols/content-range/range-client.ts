@@ -1,22 +1,18 @@
 import pg from 'pg';
 import { expect } from 'vitest';
+import { z } from 'zod';
+import { type ProgressJson, progressBody } from '../../../src/protocols/content-range/contract.ts';
 import { problemOf } from '../rest/rest-client.ts';
 import type { RestGateway } from '../rest/rest-gateway.ts';
 import type { Answer, Wire } from '../rest/wire.ts';
 
 type Headers = Readonly<Record<string, string>>;
 
-export interface Progress {
-  readonly id: string;
-  readonly state: string;
-  readonly key: string;
-  readonly size?: number;
-  readonly offset: number;
-  readonly receivedBytes: number;
-  readonly conflicted?: boolean;
-  readonly missing: readonly { readonly offset: number; readonly size?: number }[];
-  readonly etag?: string;
-}
+/** Answers may have no member that the contract does not name. */
+const progress = z.strictObject({
+  ...progressBody.shape,
+  missing: z.array(z.strictObject(progressBody.shape.missing.element.shape)),
+});
 
 /** A client that knows nothing but a URL, and the file that it sends there. */
 export class RangeClient {
@@ -65,10 +61,10 @@ export function rangeClient(gateway: RestGateway, path: string, headers: Headers
 }
 
 /** How far the upload is, from an answer whose headers and body say the same. */
-export function progressOf(answer: Answer): Progress {
+export function progressOf(answer: Answer): ProgressJson {
   expect(`${answer.status} ${answer.text}`).toMatch(/^200 /);
-  const progress = JSON.parse(answer.text) as Progress;
-  const { offset, size, etag } = progress;
+  const told = progress.parse(JSON.parse(answer.text));
+  const { offset, size, etag } = told;
   expect(answer.headers).toMatchObject({
     'content-type': 'application/json',
     'cache-control': 'no-store',
@@ -77,7 +73,7 @@ export function progressOf(answer: Answer): Progress {
   expect(answer.headers.range).toBe(offset === 0 ? undefined : `bytes=0-${offset - 1}`);
   expect(answer.headers['upload-length']).toBe(size === undefined ? undefined : String(size));
   expect(answer.headers.etag).toBe(etag);
-  return progress;
+  return told;
 }
 
 /** The object at a key, as the gateway serves it. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'vitest';
 import { z } from 'zod';
+import { problemBody } from '../../../src/protocols/http/responses.ts';
 import {
   type CreateJson,
   type PartJson,
@@ -8,7 +9,6 @@ import {
   type ProblemJson,
   partBody,
   partListBody,
-  problemBody,
   type SignedPartsJson,
   signedPartsBody,
   type UploadJson,
