@@ -239,7 +239,7 @@ class State:
     def __init__(self, gateway_url, key, source):
         folder = os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "partway")
         what = "\0".join([gateway_url, key, os.path.realpath(source.path)])
-        name = hashlib.sha256(os.fsencode(what)).hexdigest()[:32]
+        name = hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self._path = os.path.join(folder, "push-%s.json" % name)
         self._about = {"gateway": gateway_url, "key": key, "file": readable(os.path.realpath(source.path))}
         try:
@@ -701,27 +701,32 @@ class Push:
 
     def _open_upload(self):
         """Created, or looked up where an earlier run, or a lost answer, has created it already."""
-        remembered = self._state.load()
-        is_resumed = remembered is not None
-        if remembered is None:
-            remembered = dict(self._source.identity, idempotencyKey=secrets.token_hex(16))
-            # Before the upload is created: whoever is killed in between finds it again.
-            self._state.save(remembered)
-        elif any(remembered.get(name) != value for name, value in self._source.identity.items()):
-            raise self._source.changed("since its push was begun", remembered, self._source.identity)
-        upload_id = remembered.get("uploadId")
-        if upload_id is not None:
-            self.upload_id = upload_id
-            upload = self._call(Request("GET", "/uploads/" + upload_id)).body
+        remembered = self._remembered()
+        self.upload_id = remembered.get("uploadId")
+        is_resumed = self.upload_id is not None
+        if is_resumed:
+            upload = self._call(Request("GET", "/uploads/" + self.upload_id)).body
         else:
             upload = self._create(remembered["idempotencyKey"])
             self.upload_id = upload["id"]
-            self._state.save(dict(remembered, uploadId=upload["id"]))
+            self._state.save(dict(remembered, uploadId=self.upload_id))
         if upload["state"] in ("aborting", "aborted", "deleted"):
             raise UploadGone("The upload that was begun is gone (%s)." % upload.get("reason", upload["state"]))
-        self._chunk = ChunkSize(upload["partSize"])
+        self._chunk = ChunkSize(max(SMALLEST_CHUNK_BYTES, min(upload["partSize"], self._source.size)))
         self._report.start(upload, upload["receivedBytes"] if is_resumed else 0)
         return upload
+
+    def _remembered(self):
+        identity = self._source.identity
+        remembered = self._state.load()
+        is_same = remembered is not None and all(remembered.get(name) == identity[name] for name in identity)
+        if not is_same and remembered is not None and "uploadId" in remembered:
+            raise self._source.changed("since its push was begun", remembered, identity)
+        if not is_same:
+            remembered = dict(identity, idempotencyKey=secrets.token_hex(16))
+            # Before the upload is created: whoever is killed in between finds it again.
+            self._state.save(remembered)
+        return remembered
 
     def _create(self, idempotency_key):
         body = {"key": self._options.key, "size": self._source.size}
