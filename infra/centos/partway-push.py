@@ -359,7 +359,10 @@ class Answer:
         self.status = response.status
         self._retry_after = response.getheader("Retry-After")
         body = response.read()
-        self.body = json_of(body, response.getheader("Content-Type") or "")
+        is_json = "json" in (response.getheader("Content-Type") or "")
+        if self.is_success and body and not is_json:
+            raise ValueError("the answer is not a gateway's")
+        self.body = json.loads(body.decode("utf-8")) if is_json else {}
 
     @property
     def is_success(self):
@@ -385,13 +388,6 @@ class Answer:
 
     def __str__(self):
         return "%d %s" % (self.status, self.body.get("detail") or http.client.responses.get(self.status, ""))
-
-
-def json_of(body, content_type):
-    if "json" not in content_type:
-        return {}
-    value = json.loads(body.decode("utf-8"))
-    return value if isinstance(value, dict) else {}
 
 
 class Line:
@@ -505,8 +501,8 @@ def meaning_of(answer):
         return Temporary(str(answer), answer.retry_after_seconds, is_break=status == 408)
     if status in (401, 403):
         return Failure(EXIT_NOT_AUTHORISED, problem.get("code", "unauthorized"), str(answer))
-    if status == 404:
-        return Failure(EXIT_NO_UPLOAD, problem.get("code", "not_found"), str(answer), resumable=False)
+    if problem.get("code") == "upload_not_found":
+        return Failure(EXIT_NO_UPLOAD, "upload_not_found", "%s --restart begins anew" % answer, resumable=False)
     if status == 410:
         return UploadGone(problem.get("detail") or "The upload is gone.")
     if problem.get("code") == "digest_mismatch":

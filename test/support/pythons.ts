@@ -3,18 +3,19 @@ import { spawn } from 'node:child_process';
 const oldestMinor = 6;
 const newestMinor = 15;
 
-/** The `python3.N` that can be run here, the oldest first, and `python3`; none where there is no Python. */
+/** The oldest Python that can be run here, and the newest; none where there is none. */
 export async function findPythons(): Promise<readonly string[]> {
   const minors = Array.from({ length: newestMinor - oldestMinor + 1 }, (_, index) => `3.${oldestMinor + index}`);
-  const found = await Promise.all([...minors.map((version) => pathOf(`python${version}`, version)), pathOf('python3')]);
-  return [...new Set(found.filter((path) => path !== undefined))];
+  const found = await Promise.all(minors.map((version) => pathOf(`python${version}`, version)));
+  const paths = found.filter((path) => path !== undefined);
+  return [...new Set([...paths.slice(0, 1), ...paths.slice(-1)])];
 }
 
 /** pyenv runs what it has installed where it is told the version. */
-async function pathOf(command: string, version?: string): Promise<string | undefined> {
+function pathOf(command: string, version: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const child = spawn(command, ['-c', 'import sys; print(sys.executable)'], {
-      env: { ...process.env, ...(version === undefined ? {} : { PYENV_VERSION: version }) },
+      env: { ...process.env, PYENV_VERSION: version },
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     let path = '';
