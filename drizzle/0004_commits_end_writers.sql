@@ -1,7 +1,5 @@
--- A writer's last commit ends its term: it costs no round trip of its own.
-DROP FUNCTION partway_commit_part(
-  text, integer, text, bigint, bigint, text, jsonb, boolean, jsonb, text, bigint, text);
---> statement-breakpoint
+-- A writer's last commit ends its term: it costs no round trip of its own. The functions without
+-- p_ends_writer stay for gateways of the version before.
 CREATE FUNCTION partway_commit_part(
   p_upload text, p_part integer, p_attempt text,
   p_offset bigint, p_size bigint, p_etag text, p_digests jsonb, p_fixes_size boolean,
@@ -83,9 +81,6 @@ BEGIN
   outcome := 'committed';
 END
 $$;
---> statement-breakpoint
-DROP FUNCTION partway_commit_fragment(
-  text, text, text, bigint, jsonb, bigint, bigint, text, double precision, text, bigint, text);
 --> statement-breakpoint
 CREATE FUNCTION partway_commit_fragment(
   p_upload text, p_fragment text, p_attempt text, p_size bigint, p_digests jsonb,

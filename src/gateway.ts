@@ -165,8 +165,8 @@ function hear({ attempts, records }: Deps, { kind, id }: AttemptNews): void {
   else {
     const writer = attempts.find(id);
     // Who asked waits no longer than a moment in any case.
-    void writer?.checkpoint
-      .request()
+    if (writer === undefined) return;
+    Promise.race([writer.checkpoint.request(), writer.ended])
       .then(() => records.tellCheckpoint(id))
       .catch(() => undefined);
   }
@@ -303,15 +303,24 @@ async function closeServer(
   await Promise.race([closed, sleep(graceMs, undefined, { signal: graceIsOver.signal }).catch(() => undefined)]);
   graceIsOver.abort();
   const reason = new UploadError('overloaded', 'The gateway is stopping. Try again.', { retryAfterSeconds: 1 });
-  halt.abort(reason);
+  // What came of bodies under way is stored first, and who sent them is told.
   core.attempts.stopAll(reason);
+  const composed = closed.then(() => core.compositions.whenIdle());
+  await Promise.race([composed, sleep(keepingMs, undefined, { ref: false })]);
+  halt.abort(reason);
   await Promise.race([
     Promise.all([core.attempts.whenEnded(), core.compositions.whenIdle()]),
     sleep(5_000, undefined, { ref: false }),
   ]);
+  await Promise.race([closed, sleep(answeringMs, undefined, { ref: false })]);
   server.closeAllConnections();
   await closed;
 }
+
+/** How long a store may take for what is kept of bodies under way, when the gateway stops. */
+const keepingMs = 5_000;
+/** How long the last answers may take. */
+const answeringMs = 500;
 
 /** Why the store can't be used now, for people. */
 async function faultOfStore(core: Deps): Promise<string | undefined> {

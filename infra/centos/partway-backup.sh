@@ -13,7 +13,11 @@
 set -uo pipefail
 umask 077
 
-: "${PARTWAY_URL:?names the gateway}"
+: "${PARTWAY_URL:?is not set: the URL of the gateway}"
+if [ -z "${BACKUP_DIRECTORY:-}${BACKUP_DATABASE:-}" ]; then
+  echo "partway-backup: neither BACKUP_DIRECTORY nor BACKUP_DATABASE is set: there is nothing to back up" >&2
+  exit 1
+fi
 state=${BACKUP_STATE:-/var/lib/partway-backup}
 prefix=${BACKUP_PREFIX:-backups/${HOSTNAME%%.*}}
 client=${PARTWAY_PUSH:-$(dirname "$0")/partway-push.py}

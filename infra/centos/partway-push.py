@@ -460,6 +460,7 @@ class Line:
             try:
                 self._connection.connect()
             except (OSError, ssl.CertificateError) as error:
+                self.close()
                 message = "%s: %s" % (self._gateway.url, words_of(error))
                 raise Failure(EXIT_REFUSED, "untrusted", message) if is_untrusted(error) else Temporary(message)
 

@@ -2,6 +2,11 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 
+/** A body that ended in good order, but has not the length of its range. */
+export function lengthError(which: 'more' | 'fewer'): UploadError {
+  return new UploadError('invalid_request', `The body has ${which} bytes than its range.`);
+}
+
 /** What waits here unread at most; more stays in the socket. */
 const queuedBytes = 128 * 1024;
 
@@ -37,8 +42,9 @@ export class BodyReader {
     else if (body.destroyed) this.#onClose();
   }
 
-  get hasEnded(): boolean {
-    return this.#hasEnded;
+  /** The body has ended, and all of it has been taken. */
+  get isDrained(): boolean {
+    return this.#hasEnded && this.#queue.length === 0;
   }
 
   /** How much of the body has been taken. */
@@ -99,11 +105,11 @@ export class BodyReader {
     return bytes - left;
   }
 
-  /** Shows the next bytes, and keeps none of them. @throws ClientGoneError where there are fewer */
+  /** Shows the next bytes, and keeps none of them. @throws UploadError `invalid_request` where there are fewer; as `take` */
   async pass(bytes: number, see: (chunk: Buffer) => void): Promise<void> {
     for (let left = bytes; left > 0; ) {
       const chunk = this.takeNow(left) ?? (await this.take(left));
-      if (chunk === undefined) throw new ClientGoneError('the body ended early');
+      if (chunk === undefined) throw lengthError('fewer');
       see(chunk);
       left -= chunk.length;
     }

@@ -1,9 +1,10 @@
-import type { BodyReader } from './body-reader.ts';
-import { ClientGoneError } from './errors.ts';
+import { type BodyReader, lengthError } from './body-reader.ts';
+import { compareRun, unverifiableError } from './compare-runs.ts';
 import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import type { RangeWrite } from './range-write.ts';
 import { giveBack, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
+import { isWorthKeeping } from './stream-slot.ts';
 import type { Run } from './upload.ts';
 
 /** With the budget used up, so much of a body is collected on top of it. */
@@ -28,13 +29,17 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
   const leased = await leaseAhead(write, reader, place);
-  const runs = leased?.runs ?? [];
-  const most = endOutsideRuns(runs, at + mostToCollect(write, place)) - at;
+  const inPart = write.isAppend ? undefined : leased?.runs.find((run) => isInPart(run, at));
+  if (leased !== undefined && inPart !== undefined) {
+    await giveBack(write, leased);
+    return compareWithPart(write, reader, inPart, at);
+  }
+  const most = mostToCollect(write, place);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   let countedBytes = 0;
   let failure: unknown;
-  const mayBreak = () => sizeBytes >= smallestFragmentBytes && endOutsideRuns(runs, at + sizeBytes) === at + sizeBytes;
+  const mayBreak = () => sizeBytes >= smallestFragmentBytes;
   const hand = (chunk: Buffer) => {
     chunks.push(chunk);
     sizeBytes += chunk.length;
@@ -43,44 +48,45 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
     return !(memory.isTight && clock.now().getTime() > slowAtMs && mayBreak());
   };
   try {
-    // With nothing to make durable an interruption says nothing.
-    do await reader.flow(most - sizeBytes, hand);
-    while (sizeBytes === 0 && most > 0 && !reader.hasEnded);
+    do {
+      // There is nothing yet that a checkpoint could make durable.
+      write.checkpoint?.reached();
+      await reader.flow(most - sizeBytes, hand);
+    } while (sizeBytes === 0 && most > 0 && !reader.isDrained);
+    if (write.bodyEnd !== undefined && reader.isDrained && at + sizeBytes < write.bodyEnd) throw lengthError('fewer');
+    // Known in time, the end makes what came a part, however short.
+    if (place.endsUpload && !write.checkpoint?.isDue && (await reader.isEndNext())) write.totalBytes ??= at + sizeBytes;
+    if (at + sizeBytes === write.bodyEnd) await write.stated?.verify();
   } catch (error) {
     failure = error;
   }
-  // Known in time, the end makes what came a part, however short.
-  if (place.endsUpload && failure === undefined && !write.checkpoint?.isDue) {
-    const isEnd = await reader.isEndNext().catch((error: unknown) => {
-      failure = error;
-    });
-    if (isEnd) write.totalBytes ??= at + sizeBytes;
-  }
-  if (failure === undefined && at + sizeBytes === write.bodyEnd) {
-    await write.stated?.verify().catch((error: unknown) => {
-      failure = error;
-    });
-  }
   write.isLeaving = failure !== undefined;
+  const bytes = { at, chunks, sizeBytes, countedBytes };
   // What can't be held against the digests of the whole body is not kept.
-  if (failure !== undefined && write.stated !== undefined) {
-    release(write, { at, chunks, sizeBytes, countedBytes });
+  const isKept = failure === undefined || (isWorthKeeping(failure) && write.stated === undefined);
+  if (sizeBytes === 0 || !isKept) {
+    release(write, bytes);
     if (leased !== undefined) await giveBack(write, leased);
-  } else if (sizeBytes > 0) {
-    const bytes = { at, chunks, sizeBytes, countedBytes };
+  } else {
     const stored = storeRange(write, leased === undefined ? write.slotAt(at) : slot, bytes, leased);
     if (failure === undefined) await stored;
     else await stored.catch(() => undefined);
-  } else if (leased !== undefined) await giveBack(write, leased);
+  }
   if (failure !== undefined) throw failure;
-  if (sizeBytes === 0) throw new ClientGoneError('the body ended early');
   return sizeBytes;
 }
 
-/** A run is compared as a whole: one in which the piece would end is taken to its own end. */
-function endOutsideRuns(runs: readonly Run[], end: number): number {
-  const cut = runs.find(({ offset, sizeBytes }) => offset < end && offset + sizeBytes > end);
-  return cut === undefined ? end : cut.offset + cut.sizeBytes;
+/** A part of an unfinished upload can't be read back: what comes there again is compared as it passes. */
+function isInPart({ offset, sizeBytes, fragmentId }: Run, at: number): boolean {
+  return fragmentId === undefined && offset <= at && at < offset + sizeBytes;
+}
+
+/** @returns how many bytes. @throws UploadError `state_conflict` where they differ, or the body has not the whole run */
+async function compareWithPart({ bodyEnd }: RangeWrite, reader: BodyReader, run: Run, at: number): Promise<number> {
+  const end = run.offset + run.sizeBytes;
+  if (run.offset < at || end > (bodyEnd ?? end)) throw unverifiableError(run);
+  await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
+  return run.sizeBytes;
 }
 
 /**

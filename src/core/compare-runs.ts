@@ -86,6 +86,6 @@ export function unverifiableError(run: Run): UploadError {
 }
 
 /** Whether the bytes were seen to differ: what can't be compared need not. */
-export function isDiffering(error: unknown): boolean {
+export function isDiffering(error: unknown): error is UploadError {
   return error instanceof UploadError && error.details.conflict === 'differs';
 }

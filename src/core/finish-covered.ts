@@ -1,5 +1,6 @@
 import { claimOf } from './claim.ts';
 import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
 import { finishCompletion } from './finish-completion.ts';
 import { composeCovered, isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
@@ -11,9 +12,19 @@ export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
     const claimId = deps.newLeaseId();
     const claim = await deps.records.claimCompletion({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
     if (claim.kind === 'claimed') {
-      await finishCompletion(deps, claimOf(claim.upload, claimId), { takenOver: false, doubtful: claim.doubtful });
+      try {
+        await finishCompletion(deps, claimOf(claim.upload, claimId), { takenOver: false, doubtful: claim.doubtful });
+      } catch (error) {
+        if (!isRefusedForGood(error)) throw error;
+        // Who sent it was told so, or is when it asks: the object must not appear later, when nobody expects it.
+        await deps.records.markConflicted(upload.id);
+      }
     }
     if (claim.kind === 'busy' || claim.kind === 'uncomposed') return;
   }
   await deps.records.endWork(upload);
+}
+
+function isRefusedForGood(error: unknown): boolean {
+  return error instanceof UploadError && (error.code === 'precondition_failed' || error.code === 'digest_mismatch');
 }

@@ -2,7 +2,7 @@ import { CheckpointError } from './checkpoints.ts';
 import type { Slot } from './layout.ts';
 import type { RangeWrite } from './range-write.ts';
 import { type HeldBytes, release, storeRange } from './store-range.ts';
-import { isOfClient, markCareful, type StreamedSlot } from './stream-slot.ts';
+import { isWorthKeeping, markCareful, type StreamedSlot } from './stream-slot.ts';
 
 /** The largest fragment: what is held for it until it is stored. */
 export const largestFragmentBytes = 8 * 1024 * 1024;
@@ -27,13 +27,17 @@ export async function keepWhatCame(
   } catch (error) {
     const kept = streamed.kept();
     if (error instanceof CheckpointError && kept !== undefined) {
-      await before;
+      await before.catch((reason: unknown) => {
+        release(write, kept);
+        throw reason;
+      });
       await storeEach(write, slot, [...piecesOf(kept)]);
       return kept.sizeBytes;
     }
     write.isLeaving = true;
     if (kept === undefined) {
-      if (isOfClient(error) && streamed.receivedBytes() > 0) {
+      // Small fragments help nobody whose body counts as a whole or not at all.
+      if (isWorthKeeping(error) && streamed.receivedBytes() > 0 && write.stated === undefined) {
         await markCareful(write.deps, write.upload.id, streamed.receivedBytes());
       }
     } else {

@@ -138,6 +138,8 @@ export interface RangeRecords {
 
   /** Ends an append writer's term, if it is still its own: from here on it commits nothing. */
   endWriter(input: { readonly uploadId: string; readonly writerId: string }): Promise<void>;
+  /** Extends an append writer's term, if it is still its own. */
+  renewWriter(input: { readonly uploadId: string; readonly writerId: string; readonly leaseMs: number }): Promise<void>;
   /** Asks an append writer, wherever it runs, to commit what it holds and stop. */
   askWriterToYield(writerId: string): Promise<void>;
 

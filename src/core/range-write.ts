@@ -123,6 +123,8 @@ export class RangeWrite {
     let asked: string | undefined;
     let pollMs = firstPollMs;
     for (;;) {
+      // Who leaves may commit what it holds, if nobody has taken over yet.
+      if (!this.isLeaving && this.#wasAskedToYield()) throw new DisplacedError();
       const attemptId = deps.newLeaseId();
       const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
@@ -190,8 +192,10 @@ export class RangeWrite {
   /** What waits will not count. */
   async drop(): Promise<void> {
     for (const piece of this.#waiting.splice(0)) {
-      await piece.giveUp();
-      piece.end();
+      await piece
+        .giveUp()
+        .catch(() => undefined)
+        .finally(() => piece.end());
     }
   }
 
@@ -266,9 +270,7 @@ async function step(piece: Piece, name: 'store' | 'commit'): Promise<void> {
   try {
     await piece[name]();
   } catch (error) {
-    const told = await piece.giveUp(error);
-    piece.end();
-    throw told;
+    throw await piece.giveUp(error).finally(() => piece.end());
   }
 }
 

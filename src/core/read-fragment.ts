@@ -35,7 +35,7 @@ async function* readFragment(
     const { body } = await tellingFaults(deps, 'getObject', id, () =>
       deps.store.getObject({ bucket, key, range }, { signal: deps.halted }),
     );
-    yield* body as AsyncIterable<Buffer>;
+    yield* whole(body, range.last - range.first + 1);
   } catch (error) {
     if (!(error instanceof StoreError) || error.kind !== 'no_such_object') throw error;
     throw new UploadError('busy', 'A part is being made of these bytes. Send them again.', {
@@ -44,5 +44,21 @@ async function* readFragment(
     });
   } finally {
     if (held !== undefined) deps.held.letGo(fragmentId);
+  }
+}
+
+/** @throws StoreError where the store's answer breaks off, or has another length */
+async function* whole(body: AsyncIterable<Buffer>, sizeBytes: number): AsyncGenerator<Buffer> {
+  let seenBytes = 0;
+  try {
+    for await (const chunk of body) {
+      seenBytes += chunk.length;
+      yield chunk;
+    }
+  } catch (cause) {
+    throw new StoreError('unavailable', `getObject: the answer broke off after ${seenBytes} bytes`, { cause });
+  }
+  if (seenBytes !== sizeBytes) {
+    throw new StoreError('unavailable', `getObject: the answer has ${seenBytes} bytes of ${sizeBytes}`);
   }
 }

@@ -125,6 +125,11 @@ export class SlotBody {
     return outlet;
   }
 
+  /** What is held now is given up for nobody any more. */
+  keep(): void {
+    this.#stopGivingUp();
+  }
+
   /** What came, from the first byte, where it `isHeld`; the budget counts it still. */
   chunks(): readonly Buffer[] {
     return this.#chunks.filter((chunk) => chunk !== undefined);

@@ -1,4 +1,4 @@
-import { isDiffering, requireSameBytes } from './compare-runs.ts';
+import { requireSameBytes } from './compare-runs.ts';
 import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
@@ -152,7 +152,6 @@ async function storeGaps(
         await requireSameBytes(lease.runs, bytes.at, bytes.chunks, readBackOf(deps, requireOpen(write.upload)));
     } catch (error) {
       await giveBack(write, lease);
-      if (isDiffering(error)) await deps.records.markConflicted(write.upload.id);
       throw toUploadError(error);
     }
     const { gap } = lease;

@@ -1,4 +1,4 @@
-import type { BodyReader } from './body-reader.ts';
+import { type BodyReader, lengthError } from './body-reader.ts';
 import { CheckpointError } from './checkpoints.ts';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
@@ -64,8 +64,11 @@ export async function streamSlot(
 
   /** What came of the slot becomes fragments, and the writer goes on behind them. */
   const makeCheckpoint = async () => {
-    if (body.isHeld && body.receivedBytes > 0) throw new CheckpointError();
-    if (body.receivedBytes === 0) await before.catch(() => undefined);
+    if (body.isHeld && body.receivedBytes > 0) {
+      body.keep();
+      throw new CheckpointError();
+    }
+    await before.catch(() => undefined);
     write.checkpoint?.reached();
   };
 
@@ -83,10 +86,10 @@ export async function streamSlot(
         return body.hasRoom;
       };
       for (let left = slot.sizeBytes; left > 0; ) {
+        if (write.checkpoint?.isDue) await makeCheckpoint();
         const handed = await reader.flow(left, hand);
-        if (handed === 0 && reader.hasEnded) throw new ClientGoneError('the body ended early');
+        if (handed === 0 && reader.isDrained) throw lengthError('fewer');
         left -= handed;
-        if (left > 0 && write.checkpoint?.isDue) await makeCheckpoint();
         await body.room();
         if (body.failure !== undefined) throw body.failure;
       }
@@ -105,17 +108,22 @@ export async function streamSlot(
     for (let attempt = 1; ; attempt++) {
       try {
         return await tellingFaults(deps, 'uploadPart', upload.id, () =>
-          deps.store.uploadPart(
-            {
-              bucket: upload.bucket,
-              key: upload.storeKey,
-              storeUploadId: upload.storeUploadId,
-              partNumber: slot.partNumber,
-              body: body.open(),
-              sizeBytes: slot.sizeBytes,
-            },
-            { signal: deps.halted },
-          ),
+          deps.store
+            .uploadPart(
+              {
+                bucket: upload.bucket,
+                key: upload.storeKey,
+                storeUploadId: upload.storeUploadId,
+                partNumber: slot.partNumber,
+                body: body.open(),
+                sizeBytes: slot.sizeBytes,
+              },
+              { signal: deps.halted },
+            )
+            // A client that leaves, or a checkpoint, is no fault of the store.
+            .catch((error: unknown) => {
+              throw body.failure ?? error;
+            }),
         );
       } catch (error) {
         if (!mayPass(error) || attempt === storeTries) throw error;
@@ -145,18 +153,20 @@ export async function streamSlot(
     giveUp: async (reason) => {
       const cause = body.failure ?? reason;
       const refused = cause instanceof StoreError && cause.kind !== 'unavailable';
-      await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
       // The store has failed for good: nobody reads on.
       body.fail(cause instanceof Error ? cause : new Error(String(cause)));
       if (!(cause instanceof CheckpointError)) reader.fail(cause);
       // What can't be held against the digests of the whole body is not kept.
-      if (isOfClient(cause) && body.isHeld && body.receivedBytes > 0 && write.stated === undefined) {
+      if (isWorthKeeping(cause) && body.isHeld && body.receivedBytes > 0 && write.stated === undefined) {
         const chunks = body.chunks();
         const sizeBytes = body.receivedBytes;
         kept = { at: slot.offset, chunks, sizeBytes, countedBytes: body.handOver() };
+        // The call that was cut off had them, too.
+        write.ownsBuffers = false;
       } else {
         body.dispose();
       }
+      await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
       if (cause instanceof StoreError && cause.kind === 'no_such_upload') await loseUpload(deps, upload);
       return toUploadError(cause);
     },
@@ -172,7 +182,7 @@ export async function streamSlot(
 }
 
 /** Whether it is not the store that broke off: what came of the body is worth keeping. */
-export function isOfClient(cause: unknown): boolean {
+export function isWorthKeeping(cause: unknown): boolean {
   return (
     cause instanceof ClientGoneError ||
     cause instanceof DisplacedError ||

@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
-import { BodyReader } from './body-reader.ts';
+import { BodyReader, lengthError } from './body-reader.ts';
 import { collect } from './collect.ts';
 import { compareBody, compareWithCompleted } from './compare-completed.ts';
+import { isDiffering } from './compare-runs.ts';
 import { decideLayout, requirePlanned } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
@@ -93,6 +94,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     await write.settle();
     return end(write);
   }
+  const stopRenewing = renewTerm(deps, upload.id, writerId);
   try {
     const completed = await writeBody(write, input, writer?.signal);
     if (completed !== undefined) return completed;
@@ -104,11 +106,21 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
   } finally {
     await write.drop();
     writer?.end();
+    stopRenewing();
     if (writerId !== undefined && !write.hasEndedTerm) {
       await deps.records.endWriter({ uploadId: upload.id, writerId }).catch(() => undefined);
     }
   }
   return end(write);
+}
+
+/** An append may take longer for one piece than its term. */
+function renewTerm(deps: Deps, uploadId: string, writerId: string | undefined): () => void {
+  if (writerId === undefined) return () => undefined;
+  const { leaseMs } = deps.settings;
+  return deps.renewals.add(() => {
+    deps.records.renewWriter({ uploadId, writerId, leaseMs }).catch(() => undefined);
+  });
 }
 
 /** The upload, if it is completed; one that is being completed is waited for. */
@@ -148,6 +160,8 @@ async function writeBody(
   };
   /** Slots whose last byte is on its way while the next one is read. */
   const underWay = new Set<Promise<number>>();
+  /** The slot that is read. */
+  let latest: Promise<number> | undefined;
   const saveAll = async () => {
     await Promise.all(underWay);
     underWay.clear();
@@ -172,6 +186,7 @@ async function writeBody(
       if (streamed !== undefined) {
         const stored = keepWhatCame(write, slot, streamed, Promise.all(underWay));
         stored.catch(() => undefined);
+        latest = stored;
         const cameBytes = await streamed.received.then(
           () => slot.sizeBytes,
           () => stored,
@@ -189,9 +204,18 @@ async function writeBody(
         : await collect(write, read(), { slot, at, endsUpload: input.endsUpload === true });
     }
     await saveAll();
+    if (bodyEnd !== undefined && (await hasMore(read()))) throw lengthError('more');
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
-    const settled = await Promise.allSettled(underWay);
+    // Nothing is left behind that could still be stored when this request has been answered.
+    const settled = await Promise.allSettled([...underWay, latest]);
+    if (isDiffering(error)) {
+      // What is not even what its client states says nothing of the upload.
+      if (write.stated !== undefined) await passToEnd(read());
+      await write.stated?.verify();
+      await write.deps.records.markConflicted(write.upload.id);
+      throw conflictedError(error, write.upload);
+    }
     const hasTaken = (reader?.takenBytes ?? 0) !== at - input.offset;
     if (!isEnding(error) || write.isAppend || hasTaken) throw error;
     for (const each of settled) if (each.status === 'rejected') throw each.reason;
@@ -205,6 +229,23 @@ async function writeBody(
     reader?.end();
   }
   return undefined;
+}
+
+function conflictedError(error: UploadError, { id }: Upload): UploadError {
+  const message = `${error.message} The upload completes no longer by itself: complete it as it is, or abort it.`;
+  return new UploadError(error.code, message, { details: { ...error.details, uploadId: id }, cause: error });
+}
+
+/** A body that goes on behind its range. One that does not end at all is not waited for: its bytes are here. */
+function hasMore(reader: BodyReader): Promise<boolean> {
+  return reader.isAtEnd().then(
+    (isAtEnd) => !isAtEnd,
+    () => false,
+  );
+}
+
+async function passToEnd(reader: BodyReader): Promise<void> {
+  while ((await reader.take(Number.POSITIVE_INFINITY)) !== undefined);
 }
 
 /** The upload took no more bytes when the next ones were to be leased. */

@@ -71,10 +71,18 @@ export function attemptRows(
 }
 
 const renewAttempts = `
-  update parts p set attempt_until = now() + w.lease_ms * interval '1 millisecond'
-    from unnest($1::text[], $2::integer[], $3::text[], $4::float8[]) as w (upload_id, part_number, attempt_id, lease_ms)
-      join uploads u on u.id = w.upload_id
-    where p.upload_id = w.upload_id and p.part_number = w.part_number and p.attempt_id = w.attempt_id and u.state = 'open'
+  with held as (
+    select p.upload_id, p.part_number, w.lease_ms
+      from unnest($1::text[], $2::integer[], $3::text[], $4::float8[]) as w (upload_id, part_number, attempt_id, lease_ms)
+        join uploads u on u.id = w.upload_id and u.state = 'open'
+        join parts p on p.upload_id = w.upload_id and p.part_number = w.part_number and p.attempt_id = w.attempt_id
+      -- In one order, so that no two who lock several wait for each other.
+      order by p.upload_id, p.part_number
+      for update of p
+  )
+  update parts p set attempt_until = now() + held.lease_ms * interval '1 millisecond'
+    from held
+    where p.upload_id = held.upload_id and p.part_number = held.part_number
     returning p.attempt_id, p.attempt_yields`;
 
 /** Made once: drizzle takes longer to write it than Postgres to run it. */

@@ -52,6 +52,8 @@ export class News {
       connectionString: this.#url,
       connectionTimeoutMillis: 5_000,
       keepAlive: true,
+      // A firewall that drops idle connections would make this process look dead.
+      keepAliveInitialDelayMillis: 10_000,
       application_name: 'partway-news',
     });
     this.#client = client;

@@ -101,6 +101,14 @@ export function rangeRows(connection: Connection): RangeRecords {
           .set({ writerId: null, writerUntil: null })
           .where(and(eq(uploads.id, uploadId), eq(uploads.writerId, writerId)));
       }),
+    renewWriter: coalesced(async (inputs) => {
+      await connection.rows('renew_writers', renewWriters, [
+        inputs.map(({ uploadId }) => uploadId),
+        inputs.map(({ writerId }) => writerId),
+        inputs.map(({ leaseMs }) => leaseMs),
+      ]);
+      return inputs.map(() => undefined);
+    }),
     askWriterToYield: (writerId) =>
       connection.run(async (db) => void (await db.execute(sql`select ${notify('yield', writerId)}`))),
     askWriterToCheckpoint: async (writerId) => {
@@ -242,19 +250,31 @@ const placeholders = (count: number) => Array.from({ length: count }, (_, index)
 /** Durable runs never overlap, so what lies between a run and the one before it is missing. */
 const listGaps = `
   with runs as (
-    select "offset", "offset" + size as "end" from parts
+    -- One that was made since may reach over the offset.
+    (select "offset", "offset" + size as "end" from parts
+      where upload_id = $1 and etag is not null and "offset" < $2 order by "offset" desc limit 1)
+    union all
+    select "offset", "offset" + size from parts
       where upload_id = $1 and etag is not null and "offset" >= $2
     union all
     select "offset", "offset" + size from fragments
       where upload_id = $1 and state = 'durable' and "offset" >= $2
   ), ordered as (
-    select "offset", lag("end", 1, $2::bigint) over (order by "offset") as before from runs
+    select "offset", greatest($2::bigint, lag("end") over (order by "offset")) as before from runs
   )
   select gap.before as gap_from, gap."offset" as gap_to, whole.reach
-    from (select max("end") as reach from runs) as whole
+    from (select greatest($2::bigint, max("end")) as reach from runs) as whole
       left join lateral (
         select before, "offset" from ordered where "offset" > before order by before limit $3
       ) as gap on true`;
+/** An upload that somebody works on just now is passed over: a writer's own commit says as much. */
+const renewWriters = `
+  with held as (
+    select u.id, w.lease_ms from unnest($1::text[], $2::text[], $3::float8[]) as w (id, writer_id, lease_ms)
+      join uploads u on u.id = w.id and u.writer_id = w.writer_id
+      for update of u skip locked
+  )
+  update uploads u set writer_until = now() + held.lease_ms * interval '1 millisecond' from held where u.id = held.id`;
 const renewFragments = `
   update fragments f set lease_until = now() + w.lease_ms * interval '1 millisecond'
     from unnest($1::text[], $2::text[], $3::float8[]) as w (id, attempt_id, lease_ms)

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { askWriter } from '../../src/core/ask-writer.ts';
 import type { Deps } from '../../src/core/deps.ts';
+import { StoreError } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';
 import { CoreUnderTest, principal } from './core-under-test.ts';
@@ -113,4 +114,22 @@ test('a body that must be proven as a whole is not counted by it', async () => {
   await vi.waitUntil(async () => (await core.find(upload)).writerId !== undefined, { timeout: 5_000, interval: 5 });
   expect((await askWriter(core.deps, await core.find(upload))).offset).toBe(0);
   await expect(writer.finish()).rejects.toMatchObject({ code: 'digest_mismatch' });
+});
+
+test('a checkpoint behind a slot that fails for good gives its memory back', async () => {
+  const deps = core.elsewhere(1_000_000);
+  const held = Promise.withResolvers<void>();
+  core.store.next('uploadPart', async () => {
+    await held.promise;
+    throw new StoreError('full', 'injected');
+  });
+  const writer = await append(0, deps);
+  writer.sendTo(slotBytes + 1000);
+  await vi.waitUntil(() => deps.memory.usedBytes >= slotBytes + 1000, { timeout: 5_000, interval: 5 });
+  const asked = askWriter(deps, await core.find(upload));
+  held.resolve();
+  await asked;
+  writer.sendTo(content.length);
+  await expect(writer.ended).rejects.toMatchObject({ code: 'store_full' });
+  expect(deps.memory.usedBytes).toBe(0);
 });

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
+import { StoreError } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';
 import { CoreUnderTest, failureOf, principal } from './core-under-test.ts';
@@ -124,6 +125,48 @@ test.each([1000, slotBytes + 1000])('a body that breaks off after %i bytes leave
   expect(await missing()).toEqual([[0, content.length]]);
   await write(0, content.length);
   await expectObject();
+});
+
+test.each([
+  ['a piece', 100, 900],
+  ['a slot', 0, slotBytes],
+  ['several slots', 100, content.length],
+])('%s that was garbled on its way says nothing of what is stored', async (_, from, to) => {
+  await write(0, 3000);
+  const garbled = Buffer.from(content.subarray(from, to));
+  garbled[200] = ~garbled[200]!;
+  const body = () => Readable.from([Buffer.from(garbled)], { objectMode: false });
+  expect(await failureOf(write(from, to, { body }))).toMatchObject({ code: 'digest_mismatch' });
+  expect((await core.find(upload)).isConflicted).toBe(false);
+  // Bytes that are what their client states are other bytes.
+  const differs = await failureOf(write(from, to, { body, digests: { 'sha-256': sha256(garbled) } }));
+  expect(differs.details).toMatchObject({ conflict: 'differs', uploadId: upload.id });
+  expect((await core.find(upload)).isConflicted).toBe(true);
+});
+
+test('a slot that fails for good does not leave the next one waiting for them', async () => {
+  core.store.next('uploadPart', async () => {
+    throw new StoreError('full', 'injected');
+  });
+  expect(await failureOf(write(0, content.length))).toMatchObject({ code: 'store_full' });
+  const { rows } = await core.db.query('select 1 from parts where upload_id = $1 and attempt_id is not null', [
+    upload.id,
+  ]);
+  expect(rows).toEqual([]);
+  expect(core.clock.runningTimers).toBe(0);
+  await write(0, content.length);
+  await expectObject();
+});
+
+test('a line that breaks does not make its upload a careful one', async () => {
+  const body = new PassThrough();
+  body.write(content.subarray(0, 1000));
+  const breaksOff = () => {
+    setImmediate(() => body.destroy(new Error('cut')));
+    return body;
+  };
+  await expect(write(0, content.length, { body: breaksOff })).rejects.toThrow();
+  expect((await core.find(upload)).carefulFragmentBytes).toBeUndefined();
 });
 
 test('an append of several slots counts in its order, or not at all', async () => {

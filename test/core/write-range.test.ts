@@ -214,6 +214,38 @@ describe('stored bytes', () => {
     }
   });
 
+  test.each([
+    ['breaks off', () => new PassThrough().destroy(new Error('reset'))],
+    ['is short', (right: Buffer) => Readable.from([right.subarray(0, 10)])],
+  ])('where the store’s answer %s are no other bytes, and may come again', async (_, body) => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 0, content.subarray(0, 1000));
+    const deps = core.elsewhere();
+    core.store.next('getObject', async (proceed) => {
+      const answer = await proceed();
+      answer.body.destroy();
+      return { ...answer, body: body(content.subarray(500, 1000)) };
+    });
+    const failure = await failureOf(write(upload, 500, content.subarray(500, 1500), {}, deps));
+    expect(failure.code).toBe('store_unavailable');
+    expect((await write(upload, 500, content.subarray(500, 1500), {}, deps)).offset).toBe(1500);
+    expect((await core.find(upload)).isConflicted).toBe(false);
+  });
+
+  test('of a part that is one run are held in no memory, however large it is', async () => {
+    const MiB = 1024 * 1024;
+    const content = randomBytes(2 * MiB);
+    const upload = await create(content.length, { partSizeBytes: MiB });
+    await core.put(upload, 1, content.subarray(0, MiB));
+    const body = new PassThrough({ highWaterMark: MiB });
+    for (let at = 0; at < MiB; at += 65_536) body.write(content.subarray(at, at + 65_536));
+    const sent = content.subarray(0, MiB - 1);
+    const failure = await failureOf(write(upload, 0, sent, { body: () => body }));
+    expect(failure.details.conflict).toBe('unverifiable');
+    expect(body.readableLength).toBeGreaterThan(MiB / 2);
+  });
+
   test('of a part of a slot are compared by the MiB, whatever chunks they come in', async () => {
     const MiB = 1024 * 1024;
     const content = randomBytes(6 * MiB);

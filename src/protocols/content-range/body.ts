@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Digests } from '../../core/digest.ts';
 import { UploadError } from '../../core/errors.ts';
-import { contentDigestsOf } from '../http/digest-fields.ts';
+import { contentDigestsOf, parseDigestField } from '../http/digest-fields.ts';
 import { FormFile, isForm } from '../http/form-file.ts';
 import { rawBodyOf } from '../http/raw-body.ts';
 import { meantType, type RangeRequest } from './request.ts';
@@ -19,7 +19,7 @@ export interface RequestBody {
 
 /** @throws UploadError `invalid_request` */
 export function bodyOf(incoming: IncomingMessage, request: RangeRequest, idleMs: number): RequestBody {
-  const digests = contentDigestsOf(incoming.headers);
+  const digests = { ...reprDigestsOf(incoming, request), ...contentDigestsOf(incoming.headers) };
   if (!isForm(incoming.headers)) {
     return {
       digests,
@@ -39,4 +39,14 @@ export function bodyOf(incoming: IncomingMessage, request: RangeRequest, idleMs:
     contentType: async () => meantType(await file.contentType()),
     open: () => file,
   };
+}
+
+/** Of a request that brings the whole object its `Repr-Digest` (RFC 9530, section 3) is that of its body. */
+function reprDigestsOf({ headers }: IncomingMessage, { kind }: RangeRequest): Digests {
+  const field = headers['repr-digest'];
+  if (field === undefined) return {};
+  if (kind === 'whole') return Object.fromEntries(parseDigestField(String(field), 'Repr-Digest'));
+  throw new UploadError('invalid_request', 'Repr-Digest is of the whole object. Send Content-Digest with a chunk.', {
+    details: { field: 'Repr-Digest' },
+  });
 }

@@ -1,5 +1,7 @@
 import type { Context } from 'hono';
+import { abortUpload } from '../../core/abort.ts';
 import { createUpload } from '../../core/create.ts';
+import { UploadError } from '../../core/errors.ts';
 import { findByName, type UploadName } from '../../core/join-by-name.ts';
 import { tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
@@ -10,6 +12,7 @@ import { objectKeyOf } from '../http/object-key.ts';
 import { answerUpload } from './answer.ts';
 import { bodyOf, type RequestBody } from './body.ts';
 import type { ContentRangeDeps } from './front.ts';
+import { contentRangeProblems } from './problems.ts';
 import { dialectOf, parseRequest, sessionHashOf } from './request.ts';
 import { waitForRoom } from './wait-for-room.ts';
 
@@ -97,8 +100,18 @@ async function putWhole(
         completes: true,
         digests: body.digests,
         body: () => body.open(),
+      }).catch(async (error: unknown) => {
+        // Nobody goes on with what was refused: it must not become an object later, nor keep its bytes.
+        if (isRefused(error)) await abortUpload(deps.core, place.principal, upload.id).catch(() => undefined);
+        throw error;
       });
     },
     () => hasBegun,
   );
+}
+
+function isRefused(error: unknown): boolean {
+  if (!(error instanceof UploadError)) return false;
+  const { status } = contentRangeProblems[error.code];
+  return (status >= 400 && status < 500 && status !== 408) || error.code === 'store_full';
 }

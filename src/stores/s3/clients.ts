@@ -65,8 +65,8 @@ export function createClients(connection: S3Connection): S3Clients {
   sendContentMd5(control);
 
   return {
-    // Of the clients this one creates uploads, so it is the first to learn how far the store's clock is off.
-    puts: new SignedPuts(commit, dataHandler, sawServer),
+    // This client asks for the bucket at the start, and so is the first to learn how far the store's clock is off.
+    puts: new SignedPuts(control, dataHandler, sawServer),
     data,
     control,
     commit,

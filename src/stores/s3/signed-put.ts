@@ -7,7 +7,9 @@ import { extendedEncodeURIComponent, HttpRequest } from '@smithy/core/protocols'
 import type { NodeHttpHandler } from '@smithy/node-http-handler';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { type ObjectAddress, StoreError } from '../../core/ports.ts';
+import { BufferList } from './buffer-list.ts';
 import { toStoreError } from './errors.ts';
+import { Sending } from './sending.ts';
 
 export interface SignedPut extends ObjectAddress {
   /** For the log. */
@@ -23,6 +25,9 @@ interface Place {
   readonly url: URL;
   readonly signer: SignatureV4;
 }
+
+/** The store has read the body to its end, so its last byte has left: this only waits for the news of that. */
+const sentWithinMs = 1_000;
 
 /** An answer to an error is a few hundred bytes of XML; what is beyond this is not one. */
 const mostErrorBytes = 64 * 1024;
@@ -47,6 +52,7 @@ export class SignedPuts {
   /** @returns the ETag, as it was given. @throws StoreError, or what the handler throws when it is aborted */
   async send(put: SignedPut, abortSignal?: AbortSignal): Promise<string | undefined> {
     const { url, signer } = await this.#placeOf(put.bucket);
+    const sending = new Sending(Buffer.isBuffer(put.body) ? new BufferList([put.body]) : put.body);
     const request = new HttpRequest({
       method: 'PUT',
       protocol: url.protocol,
@@ -61,7 +67,7 @@ export class SignedPuts {
         'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
         ...put.headers,
       },
-      body: put.body,
+      body: sending,
     });
     const signingDate = new Date(Date.now() + this.#client.config.systemClockOffset);
     const signed = await signer.sign(request, { signingDate });
@@ -75,7 +81,9 @@ export class SignedPuts {
     if (response.statusCode >= 300) throw toStoreError(put.name, await errorOf(response.statusCode, answer));
     // Its connection is free for the next call then.
     await new Promise((resolve) => answer.once('close', resolve).resume());
-    return etag;
+    // The caller frees the body's memory after a success.
+    if (await sending.isSent(sentWithinMs)) return etag;
+    throw new StoreError('unavailable', `${put.name}: the store answered ${response.statusCode} before the body's end`);
   }
 
   #placeOf(bucket: string): Promise<Place> {

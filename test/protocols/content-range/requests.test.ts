@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesOf, refused } from '../rest/rest-client.ts';
 import { type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
-import { rangeClient } from './range-client.ts';
+import { progressOf, rangeClient } from './range-client.ts';
 
 const ten = bytesOf(10);
 
@@ -81,5 +81,25 @@ describe('a request with a range', () => {
     await exchange.continued;
     exchange.request.end(ten);
     expect((await exchange.answer).status).toBe(200);
+  });
+
+  test.each([
+    ['fewer', 5],
+    ['more', 15],
+  ])('whose body, of a length that was not told, has %s bytes than its range is refused', async (which, sentBytes) => {
+    const key = `chunked-${which}`;
+    const client = rangeClient(gateway, `/objects/${key}`);
+    const file = bytesOf(20, key);
+    const sent = bytesOf(sentBytes, key);
+    await client.chunk(file, 0, 5);
+    const exchange = gateway.client.wire.open({
+      method: 'PUT',
+      path: client.path,
+      headers: { 'content-range': 'bytes 5-14/20', 'transfer-encoding': 'chunked' },
+    });
+    exchange.request.end(sent);
+    await refused(exchange.answer, 400, 'invalid_request');
+    const { state } = progressOf(await client.ask(20));
+    expect(state).toBe('open');
   });
 });

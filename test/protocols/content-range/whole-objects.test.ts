@@ -50,6 +50,15 @@ describe.each(await availableStores())('a request without a range on %s', (store
     expect(await objectAt(gateway, key)).toHaveLength(0);
   });
 
+  test('that is refused at its end becomes no object later, and keeps nothing', async () => {
+    const client = rangeClient(gateway, '/objects/taken');
+    progressOf(await client.send(undefined, Buffer.from('first')));
+    const second = client.send(undefined, Buffer.from('second'), { 'if-none-match': '*' });
+    await refused(second, 412, 'precondition_failed');
+    expect((await gateway.client.list('?prefix=taken&state=open')).uploads).toEqual([]);
+    expect((await objectAt(gateway, 'taken'))?.toString()).toBe('first');
+  });
+
   test('replaces the object, whatever was begun before', async () => {
     const client = rangeClient(gateway, '/objects/replaced');
     for (const content of [bytesOf(1000, 'one'), bytesOf(1000, 'two')]) {
