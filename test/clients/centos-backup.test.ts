@@ -92,6 +92,10 @@ describe.skipIf(pythons.length === 0)('the nightly backup', () => {
     expect((await gateway.client.read(`later/${name}`)).bytes.equals(await readFile(join(folder, 'kept')))).toBe(true);
   });
 
+  test('with nothing to back up is no success', async () => {
+    expect(await backUp({ BACKUP_DIRECTORY: '', BACKUP_DATABASE: '' })).toMatchObject({ code: 1 });
+  });
+
   test('half a dump is never pushed; what could be made is', async () => {
     await provide('pg_dump', '#!/bin/sh\necho half\nexit 1\n');
     expect(await backUp({ BACKUP_PREFIX: 'half', BACKUP_DATABASE: 'app' })).toMatchObject({ code: 1 });

@@ -456,6 +456,13 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       expect(jsonLines(ended).at(-1)).toMatchObject({ message_type: 'error', code: 'temporary', exitCode: 5 });
     });
 
+    test('what speaks no TLS where https was asked for is a gateway that does not answer: 5', async () => {
+      const path = await fileOf('no-tls', bytesOf(KiB, 'no-tls'));
+      const url = gateway.url.replace('http:', 'https:');
+      const ended = await push([path, url, '--give-up-after', '1', '--json']);
+      expect(ended).toMatchObject({ code: 5, stderr: expect.not.stringContaining('Traceback') });
+    });
+
     test('an upload that the gateway does not know ends with 4', async () => {
       const path = await fileOf('forgotten', bytesOf(MiB, 'forgotten'));
       const rule = proxy.rule({ match: isPart, fault: { kind: 'answer', status: 400 } });

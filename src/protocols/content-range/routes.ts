@@ -23,11 +23,20 @@ const rangeHeaders = z.object({
     .openapi({
       description:
         'Where the bytes belong: `bytes A-B/TOTAL`, or `/*` where the total is not known yet. B may run past the total. ' +
-        '`bytes */TOTAL` or `bytes */*` with an empty body asks where to go on.',
+        '`bytes */TOTAL` or `bytes */*` with an empty body asks where to go on; the first also tells the total where it is not ' +
+        'known yet, and completes where every byte is there.',
       example: 'bytes 0-1048575/3145728',
     }),
   'X-Content-Range': z.string().optional().openapi({
     description: "The same, from clients of nginx's upload module, which are answered in their own way",
+  }),
+  'Content-MD5': z
+    .string()
+    .optional()
+    .openapi({ description: 'Of the body. Where it differs nothing of it counts: 422' }),
+  'Content-Digest': z.string().optional().openapi({
+    description: 'The same, by any algorithm of RFC 9530; `x-amz-checksum-*` is taken, too',
+    example: 'crc32=:jLxQFw==:',
   }),
   'X-Session-ID': z.string().optional().openapi({
     description: 'Theirs, or `Session-ID`: tells apart uploads of one name',
@@ -85,6 +94,7 @@ const onObject = {
       'If-None-Match': z.literal('*').optional().openapi({
         description: 'Of a whole object: only if nothing is at the key',
       }),
+      'Repr-Digest': z.string().optional().openapi({ description: 'Of a whole object: its digest' }),
     }),
     body,
   },

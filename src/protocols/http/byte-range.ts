@@ -8,10 +8,12 @@ export function parseContentRange(text: string): { first: number; last: number; 
   const [, first = '', last = '', total = ''] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text.trim()) ?? [];
   const range = { first: Number(first), last: Number(last), totalBytes: total === '*' ? undefined : Number(total) };
   const numbers = [range.first, range.last, range.totalBytes ?? 0];
-  if (first !== '' && numbers.every(Number.isSafeInteger) && range.first <= range.last) return range;
-  throw new UploadError('invalid_request', 'Content-Range is not of the form bytes 0-499/1234.', {
-    details: { field: 'Content-Range' },
-  });
+  const isOfForm = first !== '' && numbers.every(Number.isSafeInteger);
+  if (isOfForm && range.first <= range.last) return range;
+  const message = isOfForm
+    ? `Content-Range ends at ${last}, before it begins.`
+    : 'Content-Range is not of the form bytes 0-499/1234, or bytes 0-499/* where the total is not known.';
+  throw new UploadError('invalid_request', message, { details: { field: 'Content-Range' } });
 }
 
 /**
