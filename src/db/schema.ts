@@ -177,6 +177,8 @@ export const fragments = pgTable(
   (table) => [
     index('fragments_of_slot').on(table.uploadId, table.partNumber, table.offset),
     index('fragments_by_offset').on(table.uploadId, table.offset).where(sql`${table.state} = 'durable'`),
+    // Who has a part of a slot is asked with every chunk, however many fragments the slot has.
+    index('fragments_pending').on(table.uploadId, table.partNumber).where(sql`${table.state} = 'pending'`),
     index('fragments_to_sweep').on(table.leaseUntil).where(sql`${table.state} <> 'durable'`),
   ],
 );

@@ -1,8 +1,9 @@
 import { Agent } from 'node:http';
+import { fileURLToPath } from 'node:url';
+import { startServer } from '../../support/start-server.ts';
 import type { Bench } from '../bench.ts';
 import { ContentRangeUploader } from '../clients/content-range-uploader.ts';
 import { send } from '../clients/send.ts';
-import { startSlowClients } from '../clients/slow-clients.ts';
 import type { Figure } from '../figure.ts';
 import { memoryOf } from '../measure/process.ts';
 import { alternate, median, middleHalf } from '../measure/samples.ts';
@@ -50,20 +51,13 @@ async function measureBeside(bench: Bench): Promise<readonly Figure[]> {
   };
   await speeds();
   const alone = await speeds();
-  const urls = (name: string, count: number) =>
-    Array.from({ length: count }, (_, index) => `${gateway.url}/objects/${name}-${index}`);
-  const headers = { 'Content-Range': `bytes 0-${MiB - 1}/${MiB}` };
-  const idle = startSlowClients(urls('idle', idleClients), { sizeBytes: MiB, bytesPerSecond: 0, headers });
-  const slow = startSlowClients(urls('slow', slowClients), {
-    sizeBytes: MiB,
-    bytesPerSecond: slowBytesPerSecond,
-    headers,
-  });
+  const idle = await startSlowClients(`${gateway.url}/objects/idle`, idleClients, 0);
+  const slow = await startSlowClients(`${gateway.url}/objects/slow`, slowClients, slowBytesPerSecond);
   // Until all have arrived and hold what they may.
   await new Promise((resolve) => setTimeout(resolve, 15_000));
   const beside = await speeds();
-  const lost = idle.lost + slow.lost;
-  for (const clients of [idle, slow]) clients.stop();
+  const lost = idle.lost() + slow.lost();
+  for (const clients of [idle, slow]) await clients.stop();
   if (lost > 0) throw new Error(`${lost} clients were cut off`);
   const { peakBytes } = await memoryOf(gateway.pid);
   return [
@@ -86,6 +80,20 @@ async function measureBeside(bench: Bench): Promise<readonly Figure[]> {
       details: {},
     },
   ];
+}
+
+/** In a process of their own: what they cost themselves is not the fast client's. */
+async function startSlowClients(baseUrl: string, count: number, bytesPerSecond: number) {
+  const program = fileURLToPath(new URL('../clients/slow-clients-main.ts', import.meta.url));
+  const server = startServer({
+    command: process.execPath,
+    args: [program, baseUrl, String(count), String(bytesPerSecond)],
+  });
+  await server.waitForLine(/^started$/m, { deadlineMs: 30_000 });
+  return {
+    lost: () => Math.max(0, ...[...server.log().matchAll(/^lost (\d+)$/gm)].map(([, lost]) => Number(lost))),
+    stop: () => server.stop(),
+  };
 }
 
 async function measureLateChunks(bench: Bench): Promise<readonly Figure[]> {

@@ -1,0 +1,1 @@
+CREATE INDEX "fragments_pending" ON "fragments" USING btree ("upload_id","part_number") WHERE "fragments"."state" = 'pending';
