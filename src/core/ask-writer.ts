@@ -16,9 +16,12 @@ export async function askWriter(deps: Deps, upload: Upload): Promise<Upload> {
   const wait = deps.clock.sleep(longestWaitMs, tooLate.signal).catch(() => undefined);
   try {
     const here = deps.attempts.find(writerId);
-    const elsewhere = deps.attempts.whenReached(writerId);
     if (here !== undefined) await Promise.race([here.checkpoint.request(), here.ended, wait]);
-    else if (await deps.records.askWriterToCheckpoint(writerId)) await Promise.race([elsewhere, wait]);
+    else {
+      // Listened for before it is asked: the news may be here before the answer.
+      const reached = deps.attempts.whenReached(writerId);
+      if (await deps.records.askWriterToCheckpoint(writerId)) await Promise.race([reached, wait]);
+    }
   } finally {
     tooLate.abort();
     deps.attempts.reached(writerId);

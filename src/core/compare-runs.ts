@@ -59,7 +59,8 @@ export async function compareRun(
   if ((await digest.finish()) !== run.digests[algorithm]) throw differsError(run);
 }
 
-function* slice(chunks: readonly Buffer[], from: number, to: number): Generator<Buffer> {
+/** Some of the bytes that lie one behind the other in several buffers. `to` is not included. */
+export function* slice(chunks: readonly Buffer[], from: number, to: number): Generator<Buffer> {
   let at = 0;
   for (const chunk of chunks) {
     const start = Math.max(from - at, 0);

@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 
 /** Bytes that the destination has not taken yet, at most. */
-const waitingBytes = 512 * 1024;
+export const waitingBytes = 512 * 1024;
 
 /**
  * As `source.pipe(destination)`, and tells of each buffer once the destination needs it no longer. Not after a failure:

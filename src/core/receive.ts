@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
-import type { DigestAlgorithm, Digests, RunningDigest } from './digest.ts';
+import type { Digests, RunningDigest } from './digest.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { freeBuffer } from './free-buffer.ts';
+import { finishDigests } from './kept-digests.ts';
 import { BodyLengthError, PartBody } from './part-body.ts';
 
 export interface Reception {
@@ -27,19 +28,15 @@ export async function receive(deps: Deps, reception: Reception): Promise<{ etag:
   const controller = new AbortController();
   const fail = (reason: unknown) => controller.abort(reason);
   const onStop = () => fail(stop?.reason);
-  const finishDigests = async () => {
-    const values: Partial<Record<DigestAlgorithm, string>> = {};
-    for (const digest of digests) values[digest.algorithm] = await digest.finish();
-    await beforeLast(values);
-  };
+  const finish = async () => beforeLast(await finishDigests(digests));
   if (sizeBytes === 0) {
-    await finishDigests();
+    await finish();
     return send(Buffer.alloc(0), controller.signal);
   }
   const partBody = new PartBody({
     sizeBytes,
     digests,
-    beforeLast: finishDigests,
+    beforeLast: finish,
     afterSent: reception.ownsBuffers ? freeBuffer : undefined,
   });
   const onClose = () => body.readableEnded || fail(new ClientGoneError('the client closed its connection in the body'));

@@ -1,9 +1,7 @@
 import { Readable } from 'node:stream';
 import { freeBuffer } from './free-buffer.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-
-/** Bytes that the store's connection has not taken yet, at most. */
-const waitingBytes = 512 * 1024;
+import { waitingBytes } from './pipe-and-tell.ts';
 
 /** Of a slow client as much is sent at once, unless it takes longer than this: each call to the socket costs. */
 const worthSendingBytes = 32 * 1024;

@@ -1,4 +1,4 @@
-import { requireSameBytes } from './compare-runs.ts';
+import { requireSameBytes, slice } from './compare-runs.ts';
 import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
@@ -161,7 +161,7 @@ async function storeGaps(
     }
     const place = { from: gap.from, to: Math.min(gap.to, end) };
     const isAll = place.from === bytes.at && place.to === end;
-    const chunks = isAll ? bytes.chunks : [...cut(bytes, place)];
+    const chunks = isAll ? bytes.chunks : [...slice(bytes.chunks, place.from - bytes.at, place.to - bytes.at)];
     try {
       const isHeld = await storeFragment(write, slot, lease, { ...place, chunks }, isAll ? bytes.countedBytes : 0);
       if (isAll) return isHeld;
@@ -182,16 +182,6 @@ const smallestPieceBytes = 16 * 1024;
 
 function compact(chunks: readonly Buffer[], sizeBytes: number): readonly Buffer[] {
   return chunks.length * smallestPieceBytes <= sizeBytes ? chunks : [Buffer.concat(chunks, sizeBytes)];
-}
-
-function* cut({ at, chunks }: HeldBytes, gap: { readonly from: number; readonly to: number }): Generator<Buffer> {
-  let offset = at;
-  for (const chunk of chunks) {
-    const from = Math.max(gap.from - offset, 0);
-    const to = Math.min(gap.to - offset, chunk.length);
-    if (from < to) yield chunk.subarray(from, to);
-    offset += chunk.length;
-  }
 }
 
 /** @returns whether its bytes are held on, for composing: where the budget counts all of them */

@@ -19,7 +19,10 @@ import type { HeldBytes } from './store-range.ts';
 export interface StreamedSlot {
   /** Resolves when the body's share of the slot has been read: the next slot may begin. */
   readonly received: Promise<void>;
-  /** Resolves when the part is on record, or waits for the digests of the body. Rejects with what went wrong; `kept` then tells what can be saved of it. */
+  /**
+   * Resolves when the part is on record, or waits for the digests of the body. Rejects with what went wrong; `kept` then
+   * tells what can be saved of it.
+   */
   readonly stored: Promise<void>;
   /** What came until the body broke off; the taker owes it to the budget. */
   kept(): HeldBytes | undefined;

@@ -20,8 +20,9 @@ export function notify(kind: AttemptNews['kind'], id: string | SQL): SQL {
 }
 
 /**
- * Hears what attempts and writers are asked and have done, and shows that this process lives, on a connection of its own. Only hints,
- * which make hand-overs between replicas quick: while it is away the renewal of each lease tells the same, later.
+ * Hears what attempts and writers are asked and have done, and shows that this process lives, on a connection of its
+ * own. Only hints, which make hand-overs between replicas quick: while it is away the renewal of each lease tells the
+ * same, later.
  */
 export class News {
   readonly #url: string;
@@ -42,7 +43,7 @@ export class News {
     this.#listeners.add(listener);
   }
 
-  /** For an attempt, a writer or a claim of this process. One that is made while nothing shows that it lives says nothing. */
+  /** For an attempt, a writer or a claim of this process. One made while nothing shows that it lives says nothing. */
   newLeaseId(): string {
     return (this.#holdsLock ? this.#number : 0).toString(16).padStart(8, '0') + newId().slice(8);
   }

@@ -26,12 +26,12 @@ export async function callWithBody<T>(
   name: string,
   input: { readonly body: StoreBody; readonly sizeBytes: number },
   signal: AbortSignal | undefined,
-  run: (body: Readable | Buffer, options: { abortSignal?: AbortSignal }) => Promise<T>,
+  run: (body: Readable, options: { abortSignal?: AbortSignal }) => Promise<T>,
 ): Promise<T> {
   const { body, sizeBytes } = input;
   if (body instanceof Readable)
     return callWithStream(name, { body, sizeBytes }, signal, (options) => run(body, options));
-  const bytes = Buffer.isBuffer(body) ? body : new BufferList(body);
+  const bytes = new BufferList(Buffer.isBuffer(body) ? [body] : body);
   if (bytes.length === sizeBytes) return callStore(name, signal, (options) => run(bytes, options)).catch(asBodyFault);
   throw brokenOff(name, `it has ${bytes.length} of ${sizeBytes} bytes`);
 }

@@ -7,7 +7,6 @@ import { extendedEncodeURIComponent, HttpRequest } from '@smithy/core/protocols'
 import type { NodeHttpHandler } from '@smithy/node-http-handler';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { type ObjectAddress, StoreError } from '../../core/ports.ts';
-import { BufferList } from './buffer-list.ts';
 import { toStoreError } from './errors.ts';
 import { Sending } from './sending.ts';
 
@@ -16,7 +15,7 @@ export interface SignedPut extends ObjectAddress {
   readonly name: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Readable | Buffer;
+  readonly body: Readable;
   readonly sizeBytes: number;
 }
 
@@ -52,7 +51,7 @@ export class SignedPuts {
   /** @returns the ETag, as it was given. @throws StoreError, or what the handler throws when it is aborted */
   async send(put: SignedPut, abortSignal?: AbortSignal): Promise<string | undefined> {
     const { url, signer } = await this.#placeOf(put.bucket);
-    const sending = new Sending(Buffer.isBuffer(put.body) ? new BufferList([put.body]) : put.body);
+    const sending = new Sending(put.body);
     const request = new HttpRequest({
       method: 'PUT',
       protocol: url.protocol,
