@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Crc64Nvme } from '@aws-sdk/checksums/crc';
 import { crc32, crc32c } from '@node-rs/crc32';
+import { joinCrcs, polynomials } from './crc-arithmetic.ts';
 
 /** Hashes by their names in RFC 9530's registry, `sha-1` and the CRCs by the names that S3 and tus use. */
 export const digestAlgorithms = ['md5', 'sha-1', 'sha-256', 'sha-512', 'crc32', 'crc32c', 'crc64nvme'] as const;
@@ -86,45 +87,17 @@ export function isCombinable(algorithm: DigestAlgorithm): algorithm is Combinabl
   return combinableAlgorithms.some((combinable) => combinable === algorithm);
 }
 
-/** Reflected generator polynomials: CRC-32 of ISO 3309, CRC-32C of Castagnoli (RFC 3720 appendix B.4). */
-const polynomials: Readonly<Record<CombinableAlgorithm, number>> = { crc32: 0xedb88320, crc32c: 0x82f63b78 };
-
 /**
  * The CRC of the pieces' concatenation, from the CRC and length of each, without their bytes.
- * Appending n bytes to a message multiplies its CRC by x^(8n) modulo the polynomial.
  * @returns base64
  */
 export function combineCrcs(
   algorithm: CombinableAlgorithm,
   pieces: Iterable<{ readonly crc: string; readonly sizeBytes: number }>,
 ): string {
-  const polynomial = polynomials[algorithm];
-  let value = 0;
-  for (const { crc, sizeBytes } of pieces) {
-    value =
-      multiply(powerOfX(8 * sizeBytes, polynomial), value, polynomial) ^ Buffer.from(crc, 'base64').readUInt32BE();
-  }
-  return encodeCrc32(value);
-}
-
-/** a × b modulo the polynomial; bit 31 is the coefficient of x^0. */
-function multiply(a: number, b: number, polynomial: number): number {
-  let product = 0;
-  let factor = b;
-  for (let bit = 31; bit >= 0; bit--) {
-    if ((a >>> bit) & 1) product ^= factor;
-    factor = factor & 1 ? (factor >>> 1) ^ polynomial : factor >>> 1;
-  }
-  return product;
-}
-
-/** x^n modulo the polynomial, by squaring; n can exceed 32 bits. */
-function powerOfX(n: number, polynomial: number): number {
-  let power = 0x80000000;
-  let square = 0x40000000;
-  for (let rest = n; rest > 0; rest = Math.floor(rest / 2)) {
-    if (rest % 2 === 1) power = multiply(square, power, polynomial);
-    square = multiply(square, square, polynomial);
-  }
-  return power;
+  const values = Array.from(pieces, ({ crc, sizeBytes }) => ({
+    value: Buffer.from(crc, 'base64').readUInt32BE(),
+    sizeBytes,
+  }));
+  return encodeCrc32(joinCrcs(polynomials[algorithm], values));
 }

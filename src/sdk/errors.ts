@@ -17,7 +17,7 @@ export abstract class PartwayError extends Error {
   /** The upload that it happened to, once there is one. */
   uploadId: string | undefined;
   /** Whether the upload is kept, so that the same call goes on with it. */
-  readonly isResumable: boolean;
+  isResumable: boolean;
 
   constructor(message: string, details: FailureDetails, isResumable: boolean) {
     super(message, details.cause === undefined ? {} : { cause: details.cause });
@@ -55,8 +55,18 @@ export class NoUploadError extends PartwayError {
 /** Nothing got through for as long as was allowed: the same call may succeed later. */
 export class TemporaryError extends PartwayError {
   override readonly name = 'TemporaryError';
-  constructor(message: string, details: Partial<FailureDetails> = {}) {
+  /** What the answer asked for by `Retry-After`. */
+  readonly retryAfterMs: number | undefined;
+  /** The line did not carry what was sent: less at a time may get through. */
+  readonly isBreak: boolean;
+
+  constructor(
+    message: string,
+    details: Partial<FailureDetails> & { readonly retryAfterMs?: number | undefined; readonly isBreak?: boolean } = {},
+  ) {
     super(message, { code: 'temporary', ...details }, true);
+    this.retryAfterMs = details.retryAfterMs;
+    this.isBreak = details.isBreak ?? false;
   }
 }
 

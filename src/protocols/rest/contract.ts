@@ -59,8 +59,12 @@ export const uploadBody = z
     receivedBytes: bytes.openapi({ description: 'All durable bytes' }),
     layout: z.enum(['planned', 'free']),
     partSize: bytes.optional().openapi({
-      description: 'Bytes of each part but the last. With an unknown size the parts grow: the part list tells.',
+      description: 'Bytes of each part but the last; where growEvery is there, of the first so many',
     }),
+    growEvery: z.int().optional().openapi({
+      description: 'With an unknown size: after each so many parts their size doubles, up to maxPartSize',
+    }),
+    maxPartSize: bytes.optional(),
     partCount: z.int().optional(),
     contentType: z.string().optional(),
     metadata: z.record(z.string(), z.string()),

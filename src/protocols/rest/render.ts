@@ -1,4 +1,4 @@
-import { partCountOf } from '../../core/layout.ts';
+import { type PlannedLayout, partCountOf } from '../../core/layout.ts';
 import type { MissingPart } from '../../core/list-parts.ts';
 import type { Part, Upload } from '../../core/upload.ts';
 import { formatDigest } from '../http/digest-fields.ts';
@@ -18,7 +18,7 @@ export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 
     offset: upload.offset,
     receivedBytes: upload.receivedBytes,
     layout: layout.kind === 'undecided' ? 'planned' : layout.kind,
-    ...(layout.kind === 'planned' ? { partSize: layout.partSizeBytes } : {}),
+    ...(layout.kind === 'planned' ? renderParts(layout, sizeBytes) : {}),
     ...(layout.kind === 'planned' && sizeBytes !== undefined ? { partCount: partCountOf(layout, sizeBytes) } : {}),
     ...present('contentType', upload.contentType),
     metadata: { ...upload.metadata },
@@ -31,6 +31,15 @@ export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 
     ...present('completedAt', upload.completedAt?.toISOString()),
     protocol: upload.protocol,
   };
+}
+
+function renderParts(
+  { partSizeBytes, growEvery, maxPartSizeBytes }: PlannedLayout,
+  sizeBytes: number | undefined,
+): Partial<UploadJson> {
+  if (growEvery === undefined) return { partSize: partSizeBytes };
+  if (sizeBytes !== undefined && sizeBytes <= growEvery * partSizeBytes) return { partSize: partSizeBytes };
+  return { partSize: partSizeBytes, growEvery, ...present('maxPartSize', maxPartSizeBytes) };
 }
 
 /** Where the gateway serves the object, if it does. */

@@ -1,0 +1,48 @@
+import {
+  IntegrityError,
+  NotAuthorisedError,
+  NoUploadError,
+  type PartwayError,
+  RefusedError,
+  TemporaryError,
+} from './errors.ts';
+import type { HttpAnswer } from './transport/transport.ts';
+
+const temporaryStatuses = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
+
+/** What an answer that is no success means. */
+export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): PartwayError {
+  const { status } = answer;
+  const problem = problemOf(answer);
+  const code = typeof problem.code === 'string' ? problem.code : `http_${status}`;
+  const said = from === 'store' ? `the store answered ${status}` : String(problem.detail ?? `HTTP status ${status}`);
+  const details = { code, status, problem };
+  if (temporaryStatuses.has(status) || code === 'busy') {
+    return new TemporaryError(said, { ...details, retryAfterMs: retryAfterMs(answer), isBreak: status === 408 });
+  }
+  if (code === 'digest_mismatch' || (from === 'store' && answer.text.includes('<Code>BadDigest</Code>'))) {
+    return new IntegrityError(said, details);
+  }
+  if (from === 'store') return new RefusedError(said, details);
+  if (status === 401 || status === 403) return new NotAuthorisedError(said, details);
+  if (code === 'upload_not_found' || status === 410) return new NoUploadError(said, details);
+  return new RefusedError(said, details);
+}
+
+function problemOf({ text }: HttpAnswer): Readonly<Record<string, unknown>> {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return typeof parsed === 'object' && parsed !== null ? { ...parsed } : {};
+  } catch {
+    return {};
+  }
+}
+
+/** RFC 9110, section 10.2.3: seconds, or a date. */
+function retryAfterMs(answer: HttpAnswer): number | undefined {
+  const field = answer.header('retry-after');
+  if (field === undefined) return undefined;
+  if (/^\d+$/.test(field)) return Number(field) * 1000;
+  const instant = Date.parse(field);
+  return Number.isNaN(instant) ? undefined : Math.max(0, instant - Date.now());
+}

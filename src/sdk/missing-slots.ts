@@ -1,0 +1,56 @@
+import { IntegrityError, UsageError } from './errors.ts';
+import { parseCrc32 } from './hashes.ts';
+import type { Run } from './run.ts';
+import { Slot } from './slot.ts';
+import type { SeekableSource } from './sources/source.ts';
+
+/** The slots of which bytes are missing, by the gateway's word. What is on record of the others is checked on the way. */
+export async function missingSlots(run: Run, source: SeekableSource): Promise<Slot[]> {
+  const { client, upload, patience, signal } = run;
+  const slots = await patience.retry(() => listSlots(run, source));
+  const isWhole = slots.every(({ isUntouched }) => isUntouched) && upload.receivedBytes === 0;
+  const missing = isWhole ? undefined : await patience.retry(() => client.missingRanges(upload.id, { signal }));
+  if (missing !== undefined) for (const slot of slots) slot.cutTo(missing);
+  const incomplete = slots.filter(({ isDone }) => !isDone);
+  const missingBytes = incomplete.reduce((sum, slot) => sum + slot.missingBytes, 0);
+  run.progress.begin({
+    totalBytes: source.sizeBytes,
+    storedBytes: source.sizeBytes - missingBytes,
+    partCount: upload.partCount,
+    storedParts: (upload.partCount ?? 0) - incomplete.length,
+  });
+  return incomplete;
+}
+
+async function listSlots(run: Run, source: SeekableSource): Promise<Slot[]> {
+  const slots: Slot[] = [];
+  for await (const { parts, missing } of run.client.listParts(run.upload.id, { signal: run.signal })) {
+    for (const { partNumber, offset, size, checksum } of parts) note(run, { partNumber, offset, size, checksum });
+    for (const { partNumber, offset, size } of missing) {
+      if (offset === undefined || size === undefined) {
+        throw new UsageError(`Upload ${run.upload.id} has parts of free sizes: what is missing of it can't be told.`);
+      }
+      slots.push(new Slot({ partNumber, offset, sizeBytes: size }, source.range));
+    }
+  }
+  return slots;
+}
+
+/** What an earlier call sent is taken on record: its digests were checked when it came. */
+function note(
+  run: Run,
+  part: {
+    readonly partNumber: number;
+    readonly offset: number | undefined;
+    readonly size: number;
+    readonly checksum: string | undefined;
+  },
+): void {
+  const value = parseCrc32(part.checksum);
+  if (value === undefined || part.offset === undefined) return;
+  const known = run.crcs.get(part.offset);
+  if (known !== undefined && known.sizeBytes === part.size && known.value !== value) {
+    throw new IntegrityError(`Part ${part.partNumber} is stored with another CRC-32 than it has here.`);
+  }
+  run.crcs.set(part.offset, { value, sizeBytes: part.size });
+}

@@ -1,0 +1,133 @@
+import type { PartwayClient } from './client.ts';
+import type { CreateJson, UploadJson } from './contract.ts';
+import { isNoUploadError, isRefusedError, NoUploadError, SourceError } from './errors.ts';
+import type { ResumeRecord, UploadOptions } from './options.ts';
+import type { Patience } from './retrying.ts';
+import type { Source } from './sources/source.ts';
+
+export interface OpenedUpload {
+  readonly upload: UploadJson;
+  readonly isResumed: boolean;
+}
+
+export interface Opening {
+  readonly client: PartwayClient;
+  readonly options: UploadOptions;
+  readonly source: Source;
+  readonly patience: Patience;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Created, or found again where an earlier call, or a lost answer, has created it already.
+ * @throws NoUploadError where it is gone; SourceError where the source has changed since
+ */
+export async function openUpload(opening: Opening): Promise<OpenedUpload> {
+  const { options, source } = opening;
+  if (options.uploadId !== undefined) return look(opening, options.uploadId);
+  if (source.kind === 'stream') return { upload: await create(opening, newKey()), isResumed: false };
+  const remembered = await recall(opening);
+  if (remembered.uploadId !== undefined) return look(opening, remembered.uploadId);
+  const upload = await create(opening, remembered.idempotencyKey);
+  await remember(opening, { ...remembered, uploadId: upload.id });
+  return { upload, isResumed: upload.receivedBytes > 0 };
+}
+
+/** What is remembered of the source is dropped: the next call begins anew. */
+export async function forget({ options, source, client }: Opening): Promise<void> {
+  if (source.kind === 'seekable') await options.resumeStore?.delete(fingerprintOf(options, client, source.place));
+}
+
+/** Gives up what an earlier call has begun. */
+export async function dropEarlier(opening: Opening): Promise<void> {
+  const { client, options, source, patience, signal } = opening;
+  if (source.kind !== 'seekable') return;
+  const remembered = await options.resumeStore?.get(fingerprintOf(options, client, source.place));
+  const uploadId = remembered?.uploadId;
+  if (uploadId !== undefined) {
+    await patience
+      .retry(() => client.abort(uploadId, { signal }))
+      .catch((error: unknown) => {
+        // What is over already needs no end.
+        if (!isNoUploadError(error) && !isRefusedError(error)) throw error;
+      });
+  }
+  await forget(opening);
+}
+
+async function look(opening: Opening, uploadId: string): Promise<OpenedUpload> {
+  const { client, source, patience, signal } = opening;
+  const upload = await patience.retry(() => client.look(uploadId, { signal }));
+  const { state, reason, size } = upload;
+  if (state === 'aborting' || state === 'aborted' || state === 'deleted') {
+    throw new NoUploadError(`Upload ${uploadId} is gone (${reason ?? state}).`, { code: 'upload_gone' });
+  }
+  if (size !== undefined && source.sizeBytes !== undefined && size !== source.sizeBytes) {
+    throw new SourceError(`Upload ${uploadId} has ${size} bytes, the source has ${source.sizeBytes}.`, {
+      code: 'source_changed',
+    });
+  }
+  return { upload, isResumed: true };
+}
+
+async function recall(opening: Opening): Promise<ResumeRecord> {
+  const { client, options, source } = opening;
+  const identity = source.kind === 'seekable' ? source.identity : '';
+  const place = source.kind === 'seekable' ? source.place : '';
+  const remembered = await options.resumeStore?.get(fingerprintOf(options, client, place));
+  if (remembered?.identity === identity) return remembered;
+  if (remembered?.uploadId !== undefined) {
+    throw new SourceError(
+      `${place} has changed since its upload was begun (${remembered.identity}, now ${identity}). Nothing was completed. ` +
+        'Begin anew, and what was sent is dropped; or send a copy or snapshot, which stays as it is.',
+      { code: 'source_changed' },
+    );
+  }
+  const record = { server: client.server, key: options.key, identity, idempotencyKey: newKey() };
+  // Before the upload is created: whoever is killed in between finds it again.
+  await remember(opening, record);
+  return record;
+}
+
+async function remember({ client, options, source }: Opening, record: ResumeRecord): Promise<void> {
+  if (source.kind !== 'seekable') return;
+  await options.resumeStore?.set(fingerprintOf(options, client, source.place), record);
+}
+
+async function create(opening: Opening, idempotencyKey: string): Promise<UploadJson> {
+  const { client, patience, signal } = opening;
+  const body = bodyOf(opening);
+  return patience.retry(async () => {
+    try {
+      return await client.create(body, { idempotencyKey, signal });
+    } catch (error) {
+      if (!isRefusedError(error) || error.code !== 'idempotency_conflict') throw error;
+      // An earlier call asked for something else under this key, and never learned of its upload.
+      return client.create(body, { idempotencyKey: newKey(), signal });
+    }
+  });
+}
+
+function bodyOf({ options, source }: Opening): CreateJson {
+  const key = options.key ?? (source.kind === 'seekable' ? source.name : undefined);
+  const { bucket, contentType, metadata, ifNoneMatch, expiresInSeconds, partSizeBytes } = options;
+  return {
+    ...(key !== undefined && { key }),
+    ...(source.sizeBytes !== undefined && { size: source.sizeBytes }),
+    ...(bucket !== undefined && { bucket }),
+    ...(contentType !== undefined && { contentType }),
+    ...(metadata !== undefined && { metadata: { ...metadata } }),
+    ...(ifNoneMatch !== undefined && { ifNoneMatch }),
+    ...(expiresInSeconds !== undefined && { expiresIn: expiresInSeconds }),
+    ...(partSizeBytes !== undefined && { partSize: partSizeBytes }),
+  };
+}
+
+/** The name under which an upload is remembered, where the caller gives none. */
+function fingerprintOf(options: UploadOptions, client: PartwayClient, place: string): string {
+  return options.fingerprint ?? JSON.stringify([client.server, options.bucket ?? '', options.key ?? '', place]);
+}
+
+function newKey(): string {
+  return crypto.randomUUID();
+}

@@ -1,0 +1,80 @@
+import { Reporter, sendDirect } from './direct.ts';
+import { isRefusedError, isTemporaryError, type PartwayError } from './errors.ts';
+import type { UploadMode } from './options.ts';
+import { relaySlot } from './relay.ts';
+import type { Run } from './run.ts';
+import type { Slot } from './slot.ts';
+
+/** A store that the first part does not reach soon is one that can't be reached from here. */
+const trialTimeoutMs = 15_000;
+const mostFailures = 3;
+
+/** By which way slots travel. `auto` tries the direct one with its first part, and leaves it where it fails. */
+export class Roads {
+  readonly #run: Run;
+  readonly #reporter: Reporter;
+  readonly #mayLeave: boolean;
+  #isTrial: boolean;
+  #mode: 'relay' | 'direct';
+
+  constructor(run: Run, mode: UploadMode) {
+    this.#run = run;
+    this.#reporter = new Reporter(run);
+    this.#mayLeave = mode === 'auto';
+    this.#isTrial = mode === 'auto';
+    this.#mode = mode === 'relay' ? 'relay' : 'direct';
+    if (!this.#isTrial) run.emit({ type: 'mode', mode: this.#mode });
+  }
+
+  get mode(): 'relay' | 'direct' {
+    return this.#mode;
+  }
+
+  /** Finds the way with one slot, alone, where it is not known yet. Whether the slot was sent. */
+  async try(slot: Slot): Promise<boolean> {
+    if (!this.#isTrial || !canGoDirect(slot)) return false;
+    this.#isTrial = false;
+    try {
+      this.#reporter.add(await sendDirect(this.#run, slot, trialTimeoutMs));
+      this.#run.emit({ type: 'mode', mode: 'direct' });
+      return true;
+    } catch (error) {
+      if (!isTemporaryError(error) && !isRefusedError(error)) throw error;
+      this.#leave(error);
+      return false;
+    }
+  }
+
+  async send(slot: Slot): Promise<void> {
+    if (this.#mode === 'relay' || !canGoDirect(slot)) return relaySlot(this.#run, slot);
+    await this.#run.patience.retry(async (failures) => {
+      // What others met meanwhile counts for this one, too.
+      if (this.#mode === 'relay') return relaySlot(this.#run, slot);
+      try {
+        this.#reporter.add(await sendDirect(this.#run, slot));
+      } catch (error) {
+        if (!this.#mayLeave || !(isRefusedError(error) || (isTemporaryError(error) && failures + 1 >= mostFailures))) {
+          throw error;
+        }
+        this.#leave(error);
+        await relaySlot(this.#run, slot);
+      }
+    }, slot.partNumber);
+  }
+
+  /** Everything that was sent is on record. */
+  async end(): Promise<void> {
+    await this.#reporter.end();
+    this.#run.signal.throwIfAborted();
+  }
+
+  #leave(why: PartwayError): void {
+    if (this.#mode === 'relay') return;
+    this.#mode = 'relay';
+    this.#run.emit({ type: 'mode', mode: 'relay', reason: why.message });
+  }
+}
+
+function canGoDirect(slot: Slot): boolean {
+  return slot.isPart && slot.isUntouched && slot.sizeBytes > 0;
+}

@@ -1,0 +1,145 @@
+import { type PlannedLayout, rangeOf } from '../core/layout.ts';
+import { SourceError } from './errors.ts';
+import type { Run } from './run.ts';
+import { Slot } from './slot.ts';
+import { bodyOf } from './sources/bytes-source.ts';
+import type { StreamSource } from './sources/source.ts';
+
+const MiB = 1024 ** 2;
+const smallestPieceBytes = MiB;
+
+/** How a window is shared by what is on its way and what is being collected. */
+export interface WindowPlan {
+  readonly parallel: number;
+  /** The most that one request carries. */
+  readonly pieceBytes: number;
+}
+
+/** Whole parts where the window has room for two of them at least; fewer at once rather than pieces of parts. */
+export function planWindow(windowBytes: number, partSizeBytes: number, parallel: number): WindowPlan {
+  const parts = Math.floor(windowBytes / partSizeBytes);
+  if (parts >= 2) {
+    const most = Math.min(parallel, parts - 1);
+    const pieceBytes = Math.max(partSizeBytes, Math.floor(windowBytes / (most + 1)));
+    return { parallel: most, pieceBytes };
+  }
+  const even = Math.floor(windowBytes / (parallel + 1) / MiB) * MiB;
+  return { parallel, pieceBytes: Math.max(smallestPieceBytes, even) };
+}
+
+/**
+ * Collects what a source brings, slot by slot; of a slot that is larger than a piece, piece by piece. Each is held until
+ * it is stored. The last is handed out only once the source has ended well.
+ */
+export async function* streamSlots(run: Run, source: StreamSource, plan: WindowPlan): AsyncGenerator<Slot> {
+  const layout = layoutOf(run);
+  const reader = new Reader(source, run.signal);
+  let offset = 0;
+  for (let partNumber = 1; ; partNumber++) {
+    const place = rangeOf(layout, partNumber, source.sizeBytes);
+    if (place === undefined || place.sizeBytes === 0) break;
+    const end = place.offset + place.sizeBytes;
+    while (offset < end) {
+      const bytes = await reader.read(Math.min(plan.pieceBytes, end - offset));
+      const hasEnded = await reader.hasEnded();
+      if (bytes.length > 0) yield slotOf(partNumber, place, offset, bytes, hasEnded);
+      offset += bytes.length;
+      run.progress.totalBytes = source.sizeBytes ?? (hasEnded ? offset : undefined);
+      if (hasEnded) return requireSize(source, offset);
+    }
+  }
+  if (!(await reader.hasEnded())) throw tooLong(source);
+  requireSize(source, offset);
+}
+
+function slotOf(
+  partNumber: number,
+  place: { readonly offset: number; readonly sizeBytes: number },
+  offset: number,
+  bytes: Uint8Array,
+  hasEnded: boolean,
+): Slot {
+  const endsPart = hasEnded || offset + bytes.length === place.offset + place.sizeBytes;
+  return new Slot(
+    { partNumber, offset, sizeBytes: bytes.length, isPart: endsPart && offset === place.offset, endsPart },
+    (from, sizeBytes) => bodyOf(bytes.subarray(from - offset, from - offset + sizeBytes)),
+  );
+}
+
+function layoutOf({ upload }: Run): PlannedLayout {
+  const { partSize: partSizeBytes = 0, growEvery, maxPartSize: maxPartSizeBytes } = upload;
+  return {
+    kind: 'planned',
+    partSizeBytes,
+    ...(growEvery !== undefined && { growEvery }),
+    ...(maxPartSizeBytes !== undefined && { maxPartSizeBytes }),
+  };
+}
+
+/** @throws SourceError */
+function requireSize(source: StreamSource, sizeBytes: number): void {
+  if (source.sizeBytes === undefined || source.sizeBytes === sizeBytes) return;
+  throw new SourceError(`The source ended after ${sizeBytes} bytes of ${source.sizeBytes}.`, {
+    code: 'source_changed',
+  });
+}
+
+function tooLong(source: StreamSource): SourceError {
+  return new SourceError(`The source has more than its ${source.sizeBytes} bytes.`, { code: 'source_changed' });
+}
+
+/** So many bytes at a time, whatever pieces they come in. */
+class Reader {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  readonly #stopped: Promise<never>;
+  #rest: Uint8Array = new Uint8Array();
+  #hasEnded = false;
+
+  constructor(source: StreamSource, signal: AbortSignal) {
+    this.#iterator = source.pieces[Symbol.asyncIterator]();
+    this.#stopped = new Promise((_, reject) => {
+      const stop = () => {
+        reject(signal.reason);
+        // What it waits for may never come: nobody waits with it.
+        this.#iterator.return?.()?.catch(() => {});
+      };
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    });
+    this.#stopped.catch(() => {});
+  }
+
+  /** Fewer only at the end. */
+  async read(sizeBytes: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(sizeBytes);
+    let length = 0;
+    while (length < sizeBytes && !(await this.hasEnded())) {
+      const piece = this.#rest.subarray(0, sizeBytes - length);
+      bytes.set(piece, length);
+      length += piece.length;
+      this.#rest = this.#rest.subarray(piece.length);
+    }
+    return bytes.subarray(0, length);
+  }
+
+  /** Waits for the next piece where it must. */
+  async hasEnded(): Promise<boolean> {
+    while (this.#rest.length === 0 && !this.#hasEnded) {
+      const { done, value } = await Promise.race([this.#next(), this.#stopped]);
+      if (done === true) this.#hasEnded = true;
+      else this.#rest = value;
+    }
+    return this.#hasEnded;
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array>> {
+    try {
+      return await this.#iterator.next();
+    } catch (error) {
+      throw new SourceError(`The source broke off: ${error instanceof Error ? error.message : String(error)}`, {
+        code: 'source_unreadable',
+        cause: error,
+      });
+    }
+  }
+}

@@ -1,0 +1,263 @@
+import { PartwayClient } from './client.ts';
+import { completeUpload, requireDigest, wholeDigest } from './complete-upload.ts';
+import type { UploadJson } from './contract.ts';
+import {
+  AbortedError,
+  InterruptedError,
+  isNoUploadError,
+  isPartwayError,
+  isRefusedError,
+  RefusedError,
+  UsageError,
+} from './errors.ts';
+import type { Hashes } from './hashes.ts';
+import { missingSlots } from './missing-slots.ts';
+import { dropEarlier, forget, type Opening, openUpload } from './open-upload.ts';
+import type { UploadMode, UploadOptions, UploadProgress, UploadResult, UploadTask } from './options.ts';
+import { ChunkSize, Parallelism, Throttle } from './pace.ts';
+import { Progress } from './progress.ts';
+import { relaySlot } from './relay.ts';
+import { Patience } from './retrying.ts';
+import { Roads } from './roads.ts';
+import { type Run, sendAll } from './run.ts';
+import type { SeekableSource, Source, StreamSource } from './sources/source.ts';
+import { planWindow, streamSlots } from './stream-slots.ts';
+import type { Transport } from './transport/transport.ts';
+import { Gate } from './wait.ts';
+
+const usualParallel = 4;
+const usualGiveUpMs = 900_000;
+const usualWindowBytes = 64 * 1024 ** 2;
+const mostRounds = 3;
+const lastWordsMs = 5000;
+
+/** What differs between Node, browsers and workers. */
+export interface Platform {
+  readonly transport: Transport;
+  readonly hashes: Hashes;
+  open(source: unknown): Promise<Source>;
+}
+
+/** Begins at once. */
+export class RunningUpload implements UploadTask {
+  readonly finished: Promise<UploadResult>;
+  readonly #platform: Platform;
+  readonly #options: UploadOptions;
+  readonly #client: PartwayClient;
+  readonly #progress: Progress;
+  readonly #gate = new Gate();
+  readonly #stop = new AbortController();
+  #uploadId: string | undefined;
+  #mode: 'relay' | 'direct' = 'relay';
+
+  /** @throws UsageError */
+  constructor(platform: Platform, source: unknown, options: UploadOptions) {
+    requireOptions(options);
+    this.#platform = platform;
+    this.#options = options;
+    this.#client = new PartwayClient(options, platform.transport);
+    this.#progress = new Progress(options.onProgress);
+    this.finished = this.#upload(source);
+    // Whoever only calls abort() need not look at it.
+    this.finished.catch(() => {});
+  }
+
+  get progress(): UploadProgress {
+    return this.#progress.now;
+  }
+
+  get uploadId(): string | undefined {
+    return this.#uploadId;
+  }
+
+  pause(): void {
+    if (this.#progress.phase !== 'sending') return;
+    this.#gate.close();
+    this.#progress.enter('paused');
+  }
+
+  resume(): void {
+    if (!this.#gate.isClosed) return;
+    this.#gate.open();
+    this.#progress.enter('sending');
+  }
+
+  async abort(): Promise<void> {
+    this.#stop.abort(new AbortedError());
+    await this.finished.catch(() => {});
+  }
+
+  async #upload(given: unknown): Promise<UploadResult> {
+    const { signal } = this.#options;
+    const interrupt = () => this.#stop.abort(new InterruptedError({ cause: signal?.reason }));
+    if (signal?.aborted === true) interrupt();
+    signal?.addEventListener('abort', interrupt, { once: true });
+    let source: Source | undefined;
+    try {
+      source = await this.#platform.open(given);
+      return await this.#send(source);
+    } catch (error) {
+      await this.#giveUp(error, source);
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', interrupt);
+      this.#progress.close();
+      if (source?.kind === 'seekable') await source.close();
+    }
+  }
+
+  async #send(source: Source): Promise<UploadResult> {
+    if (source.kind === 'stream' && this.#options.uploadId !== undefined) {
+      throw new UsageError('What comes once can go on with no upload: its first bytes are gone.');
+    }
+    if (this.#options.restart === true) await this.#within((opening) => dropEarlier(opening), source);
+    try {
+      return await this.#within((opening, stop) => this.#attempt(opening, stop), source);
+    } catch (error) {
+      if (!isNoUploadError(error) || this.#options.uploadId !== undefined || source.kind === 'stream') throw error;
+      this.#options.onEvent?.({ type: 'restart', reason: error.message });
+    }
+    return this.#within(async (opening, stop) => {
+      await forget(opening);
+      return this.#attempt(opening, stop);
+    }, source);
+  }
+
+  /** Work that ends as a whole, by its first failure or from outside. */
+  async #within<T>(work: (opening: Opening, stop: AbortController) => Promise<T>, source: Source): Promise<T> {
+    const stop = new AbortController();
+    const end = () => stop.abort(this.#stop.signal.reason);
+    if (this.#stop.signal.aborted) end();
+    this.#stop.signal.addEventListener('abort', end, { once: true });
+    const { giveUpAfterMs = usualGiveUpMs, onEvent } = this.#options;
+    const patience = new Patience(giveUpAfterMs, stop.signal, (event) => {
+      this.#progress.retries++;
+      onEvent?.(event);
+    });
+    try {
+      return await work({ client: this.#client, options: this.#options, source, patience, signal: stop.signal }, stop);
+    } finally {
+      this.#stop.signal.removeEventListener('abort', end);
+      stop.abort(new AbortedError());
+    }
+  }
+
+  async #attempt(opening: Opening, stop: AbortController): Promise<UploadResult> {
+    const { source, options } = opening;
+    const { upload, isResumed } = await openUpload(opening);
+    this.#uploadId = upload.id;
+    const resumedBytes = isResumed ? upload.receivedBytes : 0;
+    options.onEvent?.({ type: 'start', upload, resumedBytes });
+    if (upload.state === 'completed') return this.#completed(opening, upload, undefined);
+    const run = this.#runOf(opening, upload, stop);
+    this.#progress.enter('sending');
+    return source.kind === 'seekable'
+      ? this.#sendSeekable(opening, run, source)
+      : this.#sendStream(opening, run, source);
+  }
+
+  async #sendSeekable(opening: Opening, run: Run, source: SeekableSource): Promise<UploadResult> {
+    const roads = new Roads(run, this.#modeFor(run.upload));
+    for (let round = 1; round <= mostRounds; round++) {
+      let slots = await missingSlots(run, source);
+      const [first] = slots;
+      if (first !== undefined && (await roads.try(first))) slots = slots.slice(1);
+      await sendAll(run, slots, (slot) => roads.send(slot));
+      await roads.end();
+      this.#mode = roads.mode;
+      await source.requireUnchanged();
+      const digest = wholeDigest(run, source.sizeBytes);
+      requireDigest(this.#options.digest, digest);
+      const completed = await completeUpload(run, {
+        sizeBytes: source.sizeBytes,
+        digest: this.#options.digest ?? digest,
+      });
+      if (completed !== undefined) return this.#completed(opening, completed, digest);
+      this.#progress.enter('sending');
+    }
+    throw new RefusedError('The store keeps losing parts that it has taken.', { code: 'incomplete' });
+  }
+
+  async #sendStream(opening: Opening, run: Run, source: StreamSource): Promise<UploadResult> {
+    const { windowBytes = usualWindowBytes, parallel = usualParallel } = this.#options;
+    const plan = planWindow(windowBytes, run.upload.partSize ?? windowBytes, parallel);
+    const narrow = { ...run, parallelism: new Parallelism(plan.parallel) };
+    narrow.emit({ type: 'mode', mode: 'relay' });
+    await sendAll(narrow, streamSlots(narrow, source, plan), (slot) => relaySlot(narrow, slot));
+    const sizeBytes = this.#progress.storedBytes;
+    const digest = wholeDigest(run, sizeBytes);
+    requireDigest(this.#options.digest, digest);
+    const completed = await completeUpload(run, { sizeBytes, digest: this.#options.digest ?? digest });
+    if (completed !== undefined) return this.#completed(opening, completed, digest);
+    throw new RefusedError('The store has lost parts that it had taken, and the source has gone on.', {
+      code: 'incomplete',
+    });
+  }
+
+  #runOf({ client, patience, source }: Opening, upload: UploadJson, stop: AbortController): Run {
+    const { parallel = usualParallel, limitBytesPerSecond, onEvent } = this.#options;
+    return {
+      client,
+      upload,
+      patience,
+      signal: stop.signal,
+      fail: (error) => stop.abort(error),
+      emit: (event) => onEvent?.(event),
+      progress: this.#progress,
+      throttle: new Throttle(limitBytesPerSecond),
+      chunk: new ChunkSize(
+        Math.min(upload.partSize ?? Number.POSITIVE_INFINITY, source.sizeBytes ?? Number.POSITIVE_INFINITY),
+      ),
+      parallelism: new Parallelism(parallel),
+      gate: this.#gate,
+      hashes: this.#platform.hashes,
+      crcs: new Map(),
+    };
+  }
+
+  /** A part alone gains nothing by a way of its own; a digest of the whole is checked for what passes the gateway only. */
+  #modeFor({ partCount = 0, digest }: UploadJson): UploadMode {
+    const { mode = 'auto' } = this.#options;
+    const isRelayed = partCount < 2 || digest !== undefined || this.#options.digest !== undefined;
+    return mode === 'auto' && isRelayed ? 'relay' : mode;
+  }
+
+  async #completed(opening: Opening, upload: UploadJson, digest: string | undefined): Promise<UploadResult> {
+    await forget(opening);
+    this.#progress.enter('completed');
+    return {
+      upload,
+      digest,
+      mode: this.#mode,
+      resumedBytes: this.#progress.resumedBytes,
+      sentBytes: this.#progress.sentBytes,
+      sizeBytes: upload.size ?? 0,
+    };
+  }
+
+  /** An upload that is given up, or that nothing can go on with, is not left behind. */
+  async #giveUp(error: unknown, source: Source | undefined): Promise<void> {
+    const isOver = this.#stop.signal.reason instanceof AbortedError || source?.kind === 'stream';
+    if (isPartwayError(error)) error.uploadId = this.#uploadId;
+    if (this.#uploadId === undefined || !isOver) return;
+    if (isPartwayError(error)) error.isResumable = false;
+    await this.#client.abort(this.#uploadId, { signal: AbortSignal.timeout(lastWordsMs) }).catch((refusal: unknown) => {
+      if (!isRefusedError(refusal) && !isNoUploadError(refusal) && !isPartwayError(refusal)) throw refusal;
+    });
+    if (source !== undefined) {
+      await this.#within((opening) => forget(opening), source).catch(() => {});
+    }
+  }
+}
+
+/** @throws UsageError */
+function requireOptions(options: UploadOptions): void {
+  const { parallel = 1, windowBytes = 1, limitBytesPerSecond = 1, mode, digest } = options;
+  if (!Number.isInteger(parallel) || parallel < 1 || parallel > 64) throw new UsageError('parallel: from 1 to 64');
+  if (!(windowBytes > 0)) throw new UsageError('windowBytes: more than 0');
+  if (!(limitBytesPerSecond > 0)) throw new UsageError('limitBytesPerSecond: more than 0');
+  if (digest === undefined) return;
+  if (!/^crc32=:[A-Za-z0-9+/]{6}==:$/.test(digest)) throw new UsageError('digest: a CRC-32 as in RFC 9530, crc32=:…:');
+  if (mode === 'direct')
+    throw new UsageError('digest: can be checked only where the bytes pass the gateway, not with direct');
+}
