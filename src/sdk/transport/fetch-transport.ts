@@ -6,7 +6,7 @@ const slowestBytesPerMs = 16;
 /** For runtimes that have fetch and no XMLHttpRequest. A body that is no Blob is collected: parts are bounded. */
 export const fetchTransport: Transport = async (request) => {
   const { method, url, headers, body, signal, timeoutMs, onSent } = request;
-  const deadline = AbortSignal.timeout(timeoutMs + (body?.sizeBytes ?? 0) / slowestBytesPerMs);
+  const deadline = AbortSignal.timeout(Math.ceil(timeoutMs + (body?.sizeBytes ?? 0) / slowestBytesPerMs));
   const content = body === undefined ? undefined : await contentOf(body);
   try {
     const response = await fetch(url, {

@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { isSourceError, isUsageError, upload } from '../../src/sdk/node/index.ts';
+import { bytesOf } from '../protocols/rest/rest-client.ts';
+import {
+  isComplete,
+  isData,
+  isPart,
+  isRange,
+  MiB,
+  partBytes,
+  type SdkGateway,
+  startSdkGateway,
+} from './sdk-gateway.ts';
+
+let sdk: SdkGateway;
+
+beforeAll(async () => {
+  sdk = await startSdkGateway();
+});
+
+afterAll(() => sdk?.stop());
+
+beforeEach(() => sdk.clear());
+
+/** In pieces that fit nothing. */
+async function* piecesOf(bytes: Buffer, pieceBytes = 700_001): AsyncGenerator<Uint8Array> {
+  for (let offset = 0; offset < bytes.length; offset += pieceBytes) yield bytes.subarray(offset, offset + pieceBytes);
+}
+
+async function expectStored(key: string, bytes: Uint8Array): Promise<void> {
+  expect((await sdk.gateway.client.read(key)).bytes.equals(bytes)).toBe(true);
+}
+
+test.each([0, 1, partBytes, partBytes + 1, 5 * partBytes])('%d bytes of unknown length arrive', async (size) => {
+  const bytes = bytesOf(size, 'stream');
+  const key = `stream-${size}`;
+  const result = await upload(piecesOf(bytes), { server: sdk.line.url, key }).finished;
+  expect(result).toMatchObject({ sizeBytes: size, sentBytes: size, upload: { size } });
+  expect(result.digest).toBeDefined();
+  await expectStored(key, bytes);
+});
+
+test('whole parts are sent where the window has room for them', async () => {
+  const bytes = bytesOf(4 * partBytes + 5, 'parts');
+  await upload(piecesOf(bytes), { server: sdk.line.url, key: 'parts' }).finished;
+  expect(sdk.line.requests.filter(isPart)).toHaveLength(5);
+  expect(sdk.line.requests.filter(isRange)).toHaveLength(0);
+});
+
+test('a window smaller than a part is enough', async () => {
+  const bytes = bytesOf(2 * partBytes + 5, 'narrow');
+  await upload(piecesOf(bytes), { server: sdk.line.url, key: 'narrow', windowBytes: 3 * MiB, parallel: 2 }).finished;
+  const largest = Math.max(...sdk.line.requests.filter(isData).map(({ requestBytes }) => requestBytes));
+  expect(largest).toBe(MiB);
+  await expectStored('narrow', bytes);
+});
+
+test('no more is taken from the source than the window holds', async () => {
+  let taken = 0;
+  async function* counted() {
+    for await (const piece of piecesOf(bytesOf(8 * partBytes, 'held'), MiB)) {
+      taken += piece.length;
+      yield piece;
+    }
+  }
+  const held = sdk.line.rule({ match: isData, fault: { kind: 'hold' } });
+  const task = upload(counted(), { server: sdk.line.url, key: 'held', windowBytes: 3 * partBytes });
+  await expect.poll(() => sdk.line.requests.filter(isData).length).toBe(2);
+  // Two parts on their way, a third collected, and the piece that tells whether more is to come.
+  await expect.poll(() => taken).toBe(3 * partBytes + MiB);
+  held.release();
+  await task.finished;
+  await expectStored('held', bytesOf(8 * partBytes, 'held'));
+});
+
+test('what a broken line lost is sent again from the window', async () => {
+  const bytes = bytesOf(3 * partBytes, 'again');
+  sdk.line.rule({ match: isData, times: 4, fault: { kind: 'reset', at: { on: 'request', afterBytes: 2 * MiB } } });
+  sdk.line.rule({ match: isData, after: 3, times: 1, fault: { kind: 'dropAnswer' } });
+  await upload(piecesOf(bytes), { server: sdk.line.url, key: 'lines' }).finished;
+  await expectStored('lines', bytes);
+});
+
+test('a source that breaks off never becomes an object, and nothing of it stays', async () => {
+  async function* broken() {
+    yield bytesOf(partBytes, 'broken');
+    yield bytesOf(MiB, 'broken');
+    throw new Error('the dump failed');
+  }
+  const task = upload(broken(), { server: sdk.line.url, key: 'broken' });
+  await expect(task.finished).rejects.toMatchObject({
+    name: 'SourceError',
+    message: expect.stringContaining('the dump failed'),
+    isResumable: false,
+  });
+  expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+  expect(sdk.line.requests.some(isComplete)).toBe(false);
+});
+
+test('interrupted while it waits for its source, it ends at once', async () => {
+  const stop = new AbortController();
+  async function* hanging() {
+    yield bytesOf(MiB);
+    await new Promise(() => {});
+  }
+  const task = upload(hanging(), { server: sdk.line.url, key: 'hanging', signal: stop.signal });
+  await expect.poll(() => task.progress.phase).toBe('sending');
+  stop.abort();
+  await expect(task.finished).rejects.toMatchObject({ name: 'InterruptedError', isResumable: false });
+  expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+});
+
+test('nothing goes on with an upload whose first bytes are gone', async () => {
+  const task = upload(piecesOf(bytesOf(5)), { server: sdk.line.url, uploadId: 'any' });
+  await expect(task.finished).rejects.toSatisfy(isUsageError);
+  expect(isSourceError(await task.finished.catch((error: unknown) => error))).toBe(false);
+});
