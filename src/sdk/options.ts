@@ -63,6 +63,8 @@ export interface UploadOptions extends ServerOptions {
   readonly digest?: string | undefined;
   /** TemporaryError when nothing got through for so long. Default 900,000. */
   readonly giveUpAfterMs?: number | undefined;
+  /** Of a source that comes once, where its length is known: with another it is not completed. */
+  readonly sizeBytes?: number | undefined;
   /** Of a source that comes once: what is held until it is known to be stored. Default 64 MiB. */
   readonly windowBytes?: number | undefined;
   /** Ends it with InterruptedError; the upload is kept. */

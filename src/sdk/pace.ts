@@ -77,7 +77,7 @@ export class ChunkSize {
 
 /** How many requests are under way at once: as many as may be, half as many after trouble, one more after each round without. */
 export class Parallelism {
-  readonly #most: number;
+  #most: number;
   #now: number;
   #successes = 0;
 
@@ -88,6 +88,11 @@ export class Parallelism {
 
   get now(): number {
     return this.#now;
+  }
+
+  limitTo(most: number): void {
+    if (this.#now === this.#most || this.#now > most) this.#now = most;
+    this.#most = most;
   }
 
   trouble(): void {

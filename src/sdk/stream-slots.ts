@@ -18,11 +18,7 @@ export interface WindowPlan {
 /** Whole parts where the window has room for two of them at least; fewer at once rather than pieces of parts. */
 export function planWindow(windowBytes: number, partSizeBytes: number, parallel: number): WindowPlan {
   const parts = Math.floor(windowBytes / partSizeBytes);
-  if (parts >= 2) {
-    const most = Math.min(parallel, parts - 1);
-    const pieceBytes = Math.max(partSizeBytes, Math.floor(windowBytes / (most + 1)));
-    return { parallel: most, pieceBytes };
-  }
+  if (parts >= 2) return { parallel: Math.min(parallel, parts - 1), pieceBytes: partSizeBytes };
   const even = Math.floor(windowBytes / (parallel + 1) / MiB) * MiB;
   return { parallel, pieceBytes: Math.max(smallestPieceBytes, even) };
 }
@@ -31,7 +27,11 @@ export function planWindow(windowBytes: number, partSizeBytes: number, parallel:
  * Collects what a source brings, slot by slot; of a slot that is larger than a piece, piece by piece. Each is held until
  * it is stored. The last is handed out only once the source has ended well.
  */
-export async function* streamSlots(run: Run, source: StreamSource, plan: WindowPlan): AsyncGenerator<Slot> {
+export async function* streamSlots(
+  run: Run,
+  source: StreamSource,
+  limits: { readonly windowBytes: number; readonly parallel: number },
+): AsyncGenerator<Slot> {
   const layout = layoutOf(run);
   const reader = new Reader(source, run.signal);
   let offset = 0;
@@ -39,6 +39,8 @@ export async function* streamSlots(run: Run, source: StreamSource, plan: WindowP
     const place = rangeOf(layout, partNumber, source.sizeBytes);
     if (place === undefined || place.sizeBytes === 0) break;
     const end = place.offset + place.sizeBytes;
+    const plan = planWindow(limits.windowBytes, place.sizeBytes, limits.parallel);
+    run.parallelism.limitTo(plan.parallel);
     while (offset < end) {
       const bytes = await reader.read(Math.min(plan.pieceBytes, end - offset));
       const hasEnded = await reader.hasEnded();

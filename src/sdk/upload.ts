@@ -21,7 +21,7 @@ import { Patience } from './retrying.ts';
 import { Roads } from './roads.ts';
 import { type Run, sendAll } from './run.ts';
 import type { SeekableSource, Source, StreamSource } from './sources/source.ts';
-import { planWindow, streamSlots } from './stream-slots.ts';
+import { streamSlots } from './stream-slots.ts';
 import type { Transport } from './transport/transport.ts';
 import { Gate } from './wait.ts';
 
@@ -95,6 +95,7 @@ export class RunningUpload implements UploadTask {
     let source: Source | undefined;
     try {
       source = await this.#platform.open(given);
+      if (source.kind === 'stream') source = { ...source, sizeBytes: this.#options.sizeBytes };
       return await this.#send(source);
     } catch (error) {
       await this.#giveUp(error, source);
@@ -180,10 +181,8 @@ export class RunningUpload implements UploadTask {
 
   async #sendStream(opening: Opening, run: Run, source: StreamSource): Promise<UploadResult> {
     const { windowBytes = usualWindowBytes, parallel = usualParallel } = this.#options;
-    const plan = planWindow(windowBytes, run.upload.partSize ?? windowBytes, parallel);
-    const narrow = { ...run, parallelism: new Parallelism(plan.parallel) };
-    narrow.emit({ type: 'mode', mode: 'relay' });
-    await sendAll(narrow, streamSlots(narrow, source, plan), (slot) => relaySlot(narrow, slot));
+    run.emit({ type: 'mode', mode: 'relay' });
+    await sendAll(run, streamSlots(run, source, { windowBytes, parallel }), (slot) => relaySlot(run, slot));
     const sizeBytes = this.#progress.storedBytes;
     const digest = wholeDigest(run, sizeBytes);
     requireDigest(this.#options.digest, digest);

@@ -97,6 +97,21 @@ test('a source that breaks off never becomes an object, and nothing of it stays'
   expect(sdk.line.requests.some(isComplete)).toBe(false);
 });
 
+test.each([partBytes + 1, partBytes - 1])(
+  'a source of another length than it was said to have, %d, never becomes an object',
+  async (size) => {
+    const task = upload(piecesOf(bytesOf(size)), { server: sdk.line.url, key: 'length', sizeBytes: partBytes });
+    await expect(task.finished).rejects.toSatisfy(isSourceError);
+    expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+  },
+);
+
+test('a source of a known length arrives', async () => {
+  const bytes = bytesOf(partBytes + 5, 'known');
+  await upload(piecesOf(bytes), { server: sdk.line.url, key: 'known', sizeBytes: bytes.length }).finished;
+  await expectStored('known', bytes);
+});
+
 test('interrupted while it waits for its source, it ends at once', async () => {
   const stop = new AbortController();
   async function* hanging() {

@@ -28,6 +28,10 @@ export class Dice {
     return this.next() * count < 1;
   }
 
+  pick<const T>(items: readonly [T, ...T[]]): T {
+    return items[this.between(0, items.length - 1)] ?? items[0];
+  }
+
   shuffleSometimes<T>(items: readonly T[]): T[] {
     if (this.isOneIn(2)) return [...items];
     return items

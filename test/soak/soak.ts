@@ -154,7 +154,7 @@ async function killAgainAndAgain(
   }
 }
 
-async function expectObject({ store, bucket }: Place, key: string, file: Buffer): Promise<void> {
+export async function expectObject({ store, bucket }: Place, key: string, file: Buffer): Promise<void> {
   const stored = sha256(await readStored(store, bucket, key));
   if (stored !== sha256(file)) throw new Error(`${key} is not what was sent`);
   const client = clientOf(store);
@@ -165,11 +165,11 @@ function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-function seconds(sinceMs: number): number {
+export function seconds(sinceMs: number): number {
   return Math.round((Date.now() - sinceMs) / 100) / 10;
 }
 
-function inMiB(bytes: number): string {
+export function inMiB(bytes: number): string {
   return `${(bytes / MiB).toFixed(1)} MiB`;
 }
 
