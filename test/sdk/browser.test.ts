@@ -18,7 +18,7 @@ const { resolve } = createRequire(import.meta.url);
 const packages = {
   'hash-wasm': join(dirname(resolve('hash-wasm')), 'index.esm.js'),
   'p-retry': fileURLToPath(import.meta.resolve('p-retry')),
-  'is-network-error': fileURLToPath(import.meta.resolve('is-network-error', import.meta.resolve('p-retry'))),
+  'is-network-error': fileURLToPath(new URL('../is-network-error/index.js', import.meta.resolve('p-retry'))),
 };
 
 const html = `<!doctype html><input type="file"><script type="importmap">${JSON.stringify({
