@@ -23,7 +23,7 @@ interface Arrived {
  * refuses any other. The MD5 costs more than a CRC-32, but every store checks it.
  */
 export async function sendDirect(run: Run, slot: Slot, timeoutMs?: number): Promise<Arrived> {
-  const checksum = formatDigest('md5', await run.hashes.md5(slot.read(slot.offset, slot.sizeBytes).pieces()));
+  const checksum = formatDigest('md5', await run.hashes.md5(slot.read(slot.offset, slot.sizeBytes)));
   const { client, upload, signal } = run;
   await run.gate.pass(signal);
   const signed = await client.sign(upload.id, slot.partNumber, checksum, { signal });

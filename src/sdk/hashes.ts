@@ -1,8 +1,9 @@
 import { createCRC32, createMD5 } from 'hash-wasm';
 import { joinCrcs, polynomials } from '../core/crc-arithmetic.ts';
+import type { RequestBody } from './transport/transport.ts';
 
-/** Reads the pieces to their end. The digest's bytes. */
-export type Hash = (pieces: AsyncIterable<Uint8Array>) => Promise<Uint8Array>;
+/** The bytes of the body's digest. */
+export type Hash = (body: RequestBody) => Promise<Uint8Array>;
 
 export interface Hashes {
   readonly crc32: Hash;
@@ -11,8 +12,8 @@ export interface Hashes {
 
 /** In WebAssembly: for browsers and workers. */
 export const wasmHashes: Hashes = {
-  crc32: async (pieces) => hashPieces(await createCRC32(), pieces),
-  md5: async (pieces) => hashPieces(await createMD5(), pieces),
+  crc32: async (body) => hashPieces(await createCRC32(), body.pieces()),
+  md5: async (body) => hashPieces(await createMD5(), body.pieces()),
 };
 
 async function hashPieces(

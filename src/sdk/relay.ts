@@ -43,7 +43,7 @@ export function again(mismatch: IntegrityError): TemporaryError {
 async function crcOf(run: Run, slot: Slot): Promise<number> {
   const known = run.crcs.get(slot.offset);
   if (known?.sizeBytes === slot.sizeBytes) return known.value;
-  const value = crc32Of(await run.hashes.crc32(slot.read(slot.offset, slot.sizeBytes).pieces()));
+  const value = crc32Of(await run.hashes.crc32(slot.read(slot.offset, slot.sizeBytes)));
   run.crcs.set(slot.offset, { value, sizeBytes: slot.sizeBytes });
   return value;
 }

@@ -3,8 +3,25 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { SourceError } from '../errors.ts';
 import type { SeekableSource } from '../sources/source.ts';
+import type { RequestBody } from '../transport/transport.ts';
 
 const pieceBytes = 512 * 1024;
+
+/** A range of an open file. */
+export interface FileRange {
+  readonly descriptor: number;
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
+export interface FileBody extends RequestBody {
+  /** The digest that `compute` finds, if the file is unchanged afterwards. @throws SourceError */
+  hash(compute: (file: FileRange) => Promise<Uint8Array>): Promise<Uint8Array>;
+}
+
+export function isFileBody(body: RequestBody): body is FileBody {
+  return 'hash' in body;
+}
 
 /** A regular file. Whatever is read of it is handed on only while it is the file that was opened. */
 export async function fileSource(path: string): Promise<SeekableSource> {
@@ -36,8 +53,15 @@ export async function fileSource(path: string): Promise<SeekableSource> {
     identity,
     place: resolve(path),
     requireUnchanged,
-    range: (offset, sizeBytes) => ({
+    range: (offset, sizeBytes): FileBody => ({
       sizeBytes,
+      async hash(compute) {
+        const digest = await compute({ descriptor: handle.fd, offset, sizeBytes }).catch((error: unknown) => {
+          throw unreadable(path, error);
+        });
+        await requireUnchanged();
+        return digest;
+      },
       async *pieces() {
         // Two buffers: the next piece is read while the last one leaves.
         const buffers = [newBuffer(sizeBytes), newBuffer(sizeBytes - pieceBytes)] as const;
@@ -69,10 +93,7 @@ async function readFully(handle: FileHandle, buffer: Buffer, at: number, path: s
   let length = 0;
   while (length < buffer.length) {
     const { bytesRead } = await handle.read(buffer, length, buffer.length - length, at + length).catch((error) => {
-      throw new SourceError(`${path}: ${error instanceof Error ? error.message : String(error)}`, {
-        code: 'source_unreadable',
-        cause: error,
-      });
+      throw unreadable(path, error);
     });
     if (bytesRead === 0) throw new SourceError(`${path} has become shorter`, { code: 'source_changed' });
     length += bytesRead;
@@ -82,6 +103,13 @@ async function readFully(handle: FileHandle, buffer: Buffer, at: number, path: s
 
 function identityOf({ size, mtimeNs, ino }: BigIntStats): string {
   return `${size} bytes, modified ${mtimeNs} ns, inode ${ino}`;
+}
+
+function unreadable(path: string, error: unknown): SourceError {
+  return new SourceError(`${path}: ${error instanceof Error ? error.message : String(error)}`, {
+    code: 'source_unreadable',
+    cause: error,
+  });
 }
 
 function missing(path: string, error: unknown): SourceError {
