@@ -1,3 +1,5 @@
+import type { ExitCode } from './exit-codes.ts';
+
 /** What went wrong, in one line where it was foreseen, and an exit code for scripts. */
 export function reportFailure(error: unknown): void {
   const foreseen =
@@ -6,8 +8,7 @@ export function reportFailure(error: unknown): void {
   process.exitCode = exitCodeOf(error);
 }
 
-/** 2: usage; 5: temporary, run again; 1: unexpected. */
-function exitCodeOf(error: unknown): number {
+function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof Error)) return 1;
   if (error.name === 'SettingsError') return 2;
   if (error.name === 'StartError') return isPassing(error.cause) ? 5 : 2;

@@ -1,9 +1,14 @@
-#!/usr/bin/env node
+import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { exitCodeTable } from './exit-codes.ts';
 import { addKeys } from './keys.ts';
+
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
 const program = new Command('partway')
   .description('A resumable-upload gateway: chunks in, one S3 multipart upload out.')
+  .version(version)
+  .addHelpText('after', `\n${exitCodeTable()}`)
   .showHelpAfterError('(--help shows what there is)')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 

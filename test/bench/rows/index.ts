@@ -6,6 +6,7 @@ import { memoryRows } from './memory.ts';
 import { peerRows } from './peers.ts';
 import { relayRows } from './relay.ts';
 import type { Row } from './row.ts';
+import { startUpRows } from './start-up.ts';
 
 export const rows: readonly Row[] = [
   ...relayRows,
@@ -15,4 +16,5 @@ export const rows: readonly Row[] = [
   ...peerRows,
   ...chunkRows,
   ...besideRows,
+  ...startUpRows,
 ];
