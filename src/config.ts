@@ -166,8 +166,8 @@ export class SettingsError extends Error {
 }
 
 /** Names under our prefix that belong to the clients or the tests. */
-const foreign = /^PARTWAY_(URL|API_KEY|TEST_.*)$/;
-const secret = /SECRET|DATABASE_URL/;
+const foreign = /^PARTWAY_(URL|API_KEY|API_KEY_FILE|TEST_.*)$/;
+const secret = /SECRET|DATABASE_URL|API_KEY$/;
 
 /** @throws SettingsError */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
@@ -213,6 +213,28 @@ function contradictions(settings: Environment): string[] {
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+export interface ResolvedSetting {
+  readonly name: string;
+  /** As it was given, without secrets; else the default. Unset: neither is there. */
+  readonly value: string | undefined;
+  readonly source: 'environment' | 'default' | 'unset';
+}
+
+/** Where each setting comes from, right or wrong. */
+export function resolveSettings(env: Readonly<Record<string, string | undefined>>): readonly ResolvedSetting[] {
+  return settingsTable().map(({ name, defaultValue }) => {
+    const given = env[name];
+    if (given !== undefined && given !== '') return { name, value: withoutSecrets(name, given), source: 'environment' };
+    if (defaultValue === '') return { name, value: undefined, source: 'unset' };
+    return { name, value: defaultValue, source: 'default' };
+  });
+}
+
+/** A setting as it may be shown: a URL may carry a user and password. */
+export function withoutSecrets(name: string, given: string): string {
+  return secret.test(name) ? '(set)' : given.replace(/(?<=\/\/)[^/]*@/, '(set)@');
 }
 
 /** The settings as rows of documentation. */

@@ -12,16 +12,10 @@ import { HeldFragments } from './core/held-fragments.ts';
 import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
-import {
-  type AttemptNews,
-  type Clock,
-  type ObjectStore,
-  StoreError,
-  type StoreLimits,
-  type UploadRecords,
-} from './core/ports.ts';
+import { type AttemptNews, type Clock, type ObjectStore, StoreError, type UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
 import { newId } from './core/random.ts';
+import { createStore, defaultBucketOf } from './create-store.ts';
 import { findPrincipal } from './db/api-keys.ts';
 import { Connection } from './db/connection.ts';
 import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
@@ -38,11 +32,6 @@ import { problemResponse } from './protocols/http/problem.ts';
 import { rememberPrincipals } from './protocols/http/recent-principals.ts';
 import { Reaper } from './reaper/reaper.ts';
 import { databaseStartError, listenStartError } from './start-error.ts';
-import { createDiskStore } from './stores/disk/disk-store.ts';
-import { createS3Store } from './stores/s3/s3-store.ts';
-
-const MiB = 1024 ** 2;
-const GiB = 1024 ** 3;
 
 /** For tests: what stands between the core and its ports. */
 export interface Overrides {
@@ -206,29 +195,8 @@ async function startOwnPostgres(settings: Settings, log: Logger, started: AsyncD
   return postgres.url;
 }
 
-function createStore(settings: Settings): ObjectStore {
-  const limits: StoreLimits = {
-    minPartSizeBytes: 5 * MiB,
-    maxPartSizeBytes: 5 * GiB,
-    maxParts: 10_000,
-    maxObjectSizeBytes: 50_000 * GiB,
-    equalParts: settings.S3_EQUAL_PARTS,
-  };
-  if (settings.S3_BUCKET === undefined) {
-    return createDiskStore({ root: join(resolve(settings.PARTWAY_DATA_DIR), 'store'), limits });
-  }
-  return createS3Store({
-    endpoint: settings.S3_ENDPOINT,
-    region: settings.S3_REGION,
-    accessKeyId: settings.S3_ACCESS_KEY_ID,
-    secretAccessKey: settings.S3_SECRET_ACCESS_KEY,
-    forcePathStyle: settings.S3_FORCE_PATH_STYLE ?? settings.S3_ENDPOINT !== undefined,
-    limits,
-  });
-}
-
 function coreSettings(settings: Settings): CoreSettings {
-  const defaultBucket = settings.S3_BUCKET ?? 'default';
+  const defaultBucket = defaultBucketOf(settings);
   return {
     defaultBucket,
     buckets: new Set([defaultBucket, ...settings.PARTWAY_BUCKETS]),

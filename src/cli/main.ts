@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { addDoctor } from './doctor.ts';
 import { exitCodeTable } from './exit-codes.ts';
 import { addKeys } from './keys.ts';
 
@@ -20,5 +21,6 @@ program
   });
 
 addKeys(program);
+addDoctor(program);
 
 await program.parseAsync();

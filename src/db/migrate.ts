@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { migrate as applyMigrations, drizzle } from './drizzle.ts';
@@ -25,4 +27,23 @@ export async function migrate(databaseUrl: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** How many this version brings. */
+export function knownMigrations(): number {
+  const journal = JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8')) as {
+    readonly entries: readonly unknown[];
+  };
+  return journal.entries.length;
+}
+
+/** How many the database has, by drizzle's own table. */
+export async function appliedMigrations(client: pg.Client): Promise<number> {
+  const table = 'drizzle.__drizzle_migrations';
+  const { rows: tables } = await client.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
+    table,
+  ]);
+  if (tables[0]?.there !== true) return 0;
+  const { rows } = await client.query<{ count: number }>(`select count(*)::int as count from ${table}`);
+  return rows[0]?.count ?? 0;
 }

@@ -38,3 +38,19 @@ export function watchServerHeader(client: S3Client, seen: (server: string) => vo
     { step: 'deserialize', priority: 'low', name: 'watchServerHeader' },
   );
 }
+
+export function watchDateHeader(
+  client: S3Client,
+  seen: (date: { readonly text: string; readonly askedAt: number; readonly answeredAt: number }) => void,
+): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const askedAt = Date.now();
+      const result = await next(args);
+      const text = (result.response as HttpResponse | undefined)?.headers.date;
+      if (text !== undefined) seen({ text, askedAt, answeredAt: Date.now() });
+      return result;
+    },
+    { step: 'deserialize', priority: 'low', name: 'watchDateHeader' },
+  );
+}
