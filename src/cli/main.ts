@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { addCompletion } from './completion.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodeTable } from './exit-codes.ts';
 import { addKeys } from './keys.ts';
@@ -22,5 +23,6 @@ program
 
 addKeys(program);
 addDoctor(program);
+addCompletion(program);
 
 await program.parseAsync();

@@ -321,11 +321,11 @@ describe.skipIf(minio === undefined)('partway doctor and MinIO', () => {
   });
 
   it.each([
-    ['keys are wrong', 6, { S3_SECRET_ACCESS_KEY: 'wrong' }],
-    ['has no such bucket', 2, { S3_BUCKET: 'there-is-none' }],
-    ['has no such further bucket', 2, { PARTWAY_BUCKETS: 'there-is-none' }],
-    ['cannot be reached', 5, { S3_ENDPOINT: 'http://127.0.0.1:1' }],
-  ])('whose %s is told, exit %i', async (_, exitCode, change) => {
+    ['wrong keys', 6, { S3_SECRET_ACCESS_KEY: 'wrong' }],
+    ['a bucket that is not there', 2, { S3_BUCKET: 'there-is-none' }],
+    ['a further bucket that is not there', 2, { PARTWAY_BUCKETS: 'there-is-none' }],
+    ['an address where nobody listens', 5, { S3_ENDPOINT: 'http://127.0.0.1:1' }],
+  ])('given %s is told so, exit %i', async (_, exitCode, change) => {
     const { code, faults } = await doctor({ ...storeSettings(store, bucket), ...change });
     expect({ code, count: faults.length }).toEqual({ code: exitCode, count: 1 });
   });
