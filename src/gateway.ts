@@ -5,17 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { createApp } from './app.ts';
 import { formatSize, formatSpan, type Settings } from './config.ts';
-import { Compositions } from './core/compositions.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { UploadError } from './core/errors.ts';
-import { HeldFragments } from './core/held-fragments.ts';
-import { Renewals } from './core/keep-lease.ts';
-import { LiveAttempts } from './core/live-attempts.ts';
-import { MemoryBudget } from './core/memory-budget.ts';
-import { type AttemptNews, type Clock, type ObjectStore, StoreError, type UploadRecords } from './core/ports.ts';
+import { type AttemptNews, type ObjectStore, StoreError, type UploadRecords } from './core/ports.ts';
 import { type Principal, scopes } from './core/principal.ts';
 import { newId } from './core/random.ts';
-import { createStore, defaultBucketOf } from './create-store.ts';
+import { createCore } from './create-core.ts';
+import { createStore } from './create-store.ts';
 import { findPrincipal } from './db/api-keys.ts';
 import { Connection } from './db/connection.ts';
 import { startEmbeddedPostgres } from './db/embedded-postgres.ts';
@@ -76,23 +72,15 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
 
   const readsObjects = settings.PARTWAY_READ_OBJECTS ?? settings.S3_BUCKET === undefined;
   const halt = new AbortController();
-  const memory = new MemoryBudget(settings.PARTWAY_MEMORY_BUDGET);
-  const settingsOfCore = { ...coreSettings(settings), ...overrides.coreSettings };
-  const core: Deps = {
+  const core = createCore(settings, {
     records: wrap(createRecords(connection, news), overrides.wrapRecords),
     store: wrap(store, overrides.wrapStore),
-    clock,
     events: logEvents(log),
-    settings: settingsOfCore,
     newLeaseId: () => news.newLeaseId(),
-    attempts: new LiveAttempts(clock),
-    renewals: new Renewals(clock, settingsOfCore),
-    memory,
-    held: new HeldFragments(memory, clock),
-    compositions: new Compositions(),
     halted: halt.signal,
-  };
-  started.defer(clock.every(60_000, () => core.held.dropOlderThan(heldMs)));
+    coreSettings: overrides.coreSettings,
+  });
+  started.defer(core.clock.every(60_000, () => core.held.dropOlderThan(heldMs)));
   core.records.onNews((heard) => hear(core, heard));
   const reaper = new Reaper(core, {
     onFault: (error, upload) => log.warn({ uploadId: upload?.id, code: error.code, err: error.cause }, 'reaper: later'),
@@ -102,7 +90,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
 
   const app = createApp({
     core,
-    admission: new Admission(memory),
+    admission: new Admission(core.memory),
     authenticate: authenticate(
       settings.PARTWAY_AUTH === 'none'
         ? { anonymous }
@@ -176,16 +164,6 @@ const anonymous: Principal = {
   keyPrefix: '',
 };
 
-const clock: Clock = {
-  now: () => new Date(),
-  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
-  every: (ms, work) => {
-    const timer = setInterval(work, ms);
-    timer.unref();
-    return () => clearInterval(timer);
-  },
-};
-
 async function startOwnPostgres(settings: Settings, log: Logger, started: AsyncDisposableStack): Promise<string> {
   const postgres = await startEmbeddedPostgres({
     dataDir: resolve(settings.PARTWAY_DATA_DIR),
@@ -193,24 +171,6 @@ async function startOwnPostgres(settings: Settings, log: Logger, started: AsyncD
   });
   started.defer(() => postgres.stop());
   return postgres.url;
-}
-
-function coreSettings(settings: Settings): CoreSettings {
-  const defaultBucket = defaultBucketOf(settings);
-  return {
-    defaultBucket,
-    buckets: new Set([defaultBucket, ...settings.PARTWAY_BUCKETS]),
-    keyTemplate: settings.PARTWAY_KEY_TEMPLATE,
-    stagingPrefix: settings.PARTWAY_STAGING_PREFIX,
-    maxSizeBytes: settings.PARTWAY_MAX_SIZE,
-    uploadLifetimeMs: settings.PARTWAY_UPLOAD_LIFETIME,
-    storeKeepsMs: settings.PARTWAY_STORE_KEEPS,
-    retentionMs: settings.PARTWAY_RETENTION,
-    bodyIdleMs: settings.PARTWAY_BODY_IDLE_TIMEOUT,
-    leaseMs: 15_000,
-    completeWaitMs: 25_000,
-    storeWaitMs: 25_000,
-  };
 }
 
 function describeDatabase(databaseUrl: string): string {

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addCompletion } from './completion.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodeTable } from './exit-codes.ts';
+import { addGc } from './gc.ts';
 import { addKeys } from './keys.ts';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
@@ -23,6 +24,7 @@ program
 
 addKeys(program);
 addDoctor(program);
+addGc(program);
 addCompletion(program);
 
 await program.parseAsync();

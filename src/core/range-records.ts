@@ -187,7 +187,9 @@ export interface RangeRecords {
 
   /** Deletes the rows of retired fragments whose objects are gone. */
   forgetFragments(ids: readonly string[]): Promise<void>;
-  /** Retired fragments whose objects are to be deleted, leased to the caller. Retires pending ones whose lease ran out. */
+  /** Retires pending fragments whose lease ran out. What their owners sent may land still. @returns how many */
+  retireAbandoned(limit: number): Promise<number>;
+  /** Retired fragments whose objects are to be deleted, leased to the caller. */
   claimRetired(input: {
     readonly leaseMs: number;
     readonly limit: number;

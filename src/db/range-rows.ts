@@ -2,7 +2,8 @@ import type { CoveredSlot, RangeRecords, RangeRefusal, WantedRange } from '../co
 import type { Fragment, Run } from '../core/upload.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection } from './connection.ts';
-import { and, eq, getTableColumns, inArray, isNull, lt, type SQL, sql } from './drizzle.ts';
+import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from './drizzle.ts';
+import { hasWork, isAbandoned, isDeletable } from './due.ts';
 import { notify } from './news.ts';
 import { layoutColumns, toUpload } from './rows.ts';
 import { fragments, type RunRow, uploads } from './schema.ts';
@@ -197,20 +198,21 @@ export function rangeRows(connection: Connection): RangeRecords {
         await db.delete(fragments).where(and(inArray(fragments.id, [...ids]), eq(fragments.state, 'retired')));
       }),
 
+    retireAbandoned: (limit) =>
+      connection.run(async (db) => {
+        const { rowCount } = await db.execute(sql`
+          update fragments set state = 'retired', lease_until = ${fromNow(settleMs)}
+            where id in (select id from fragments where ${isAbandoned} limit ${limit} for update skip locked)`);
+        return rowCount ?? 0;
+      }),
+
     claimRetired: ({ leaseMs, limit }) =>
       connection.run(async (db) => {
-        // Theirs died. What they sent may land still.
-        await db.execute(sql`
-          update fragments set state = 'retired', lease_until = ${fromNow(settleMs)}
-            where id in (
-              select id from fragments where state = 'pending' and lease_until <= now()
-                limit ${limit} for update skip locked)`);
         const { rows } = await db.execute<{ id: string; staging_key: string; bucket: string }>(sql`
           update fragments f set lease_until = ${fromNow(leaseMs)}
             from uploads u
             where u.id = f.upload_id and f.id in (
-              select id from fragments where state = 'retired' and lease_until <= now()
-                limit ${limit} for update skip locked)
+              select id from fragments where ${isDeletable} limit ${limit} for update skip locked)
             returning f.id, f.staging_key, u.bucket`);
         return rows.map(({ id, staging_key, bucket }) => ({ id, stagingKey: staging_key, bucket }));
       }),
@@ -220,7 +222,7 @@ export function rangeRows(connection: Connection): RangeRecords {
         const due = db
           .select({ id: uploads.id })
           .from(uploads)
-          .where(and(eq(uploads.state, 'open'), lt(uploads.workDue, sql`now()`)))
+          .where(hasWork)
           .orderBy(uploads.workDue)
           .limit(limit)
           .for('update', { skipLocked: true });

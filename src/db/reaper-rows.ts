@@ -2,6 +2,7 @@ import type { UploadRecords } from '../core/ports.ts';
 import { endAttempts } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
 import { inArray, sql } from './drizzle.ts';
+import { isDue, isOutdated } from './due.ts';
 import { toUpload } from './rows.ts';
 import { uploads } from './schema.ts';
 import { fromNow } from './time.ts';
@@ -16,8 +17,7 @@ export function reaperRows(connection: Connection): Pick<UploadRecords, 'claimDu
         const due = await tx
           .select({ id: uploads.id })
           .from(uploads)
-          .where(sql`(state in ('creating', 'completing', 'aborting') and claim_until <= now())
-                     or (state = 'open' and expires_at <= now())`)
+          .where(isDue)
           // What was tried longest ago comes first: work that keeps failing must not starve the rest.
           .orderBy(uploads.updatedAt)
           .limit(limit)
@@ -46,9 +46,7 @@ export function reaperRows(connection: Connection): Pick<UploadRecords, 'claimDu
       connection.run(async (db) => {
         const deleted = await db.execute(sql`
           delete from uploads where id in (
-            select id from uploads where state in ('completed', 'aborted', 'deleted') and expires_at <= now()
-              and not exists (select from fragments where upload_id = uploads.id)
-            limit ${limit} for update skip locked)`);
+            select id from uploads where ${isOutdated} limit ${limit} for update skip locked)`);
         return deleted.rowCount ?? 0;
       }),
   };

@@ -66,9 +66,7 @@ export class Reaper {
     const underWay = new Set<Promise<void>>();
     while (!signal.aborted) {
       if (underWay.size < mostRounds) {
-        const round = this.round()
-          .catch((error: unknown) => this.#report(error))
-          .finally(() => underWay.delete(round));
+        const round = this.guardedRound().finally(() => underWay.delete(round));
         underWay.add(round);
       } else {
         await Promise.race(underWay);
@@ -76,6 +74,11 @@ export class Reaper {
       await this.#deps.clock.sleep(roundEveryMs, signal).catch(() => undefined);
     }
     await Promise.all(underWay);
+  }
+
+  /** A round whose faults are told to the log, as all others are. */
+  async guardedRound(): Promise<void> {
+    await this.round().catch((error: unknown) => this.#report(error));
   }
 
   /** Does all that is due now. */
@@ -98,12 +101,14 @@ export class Reaper {
   async #sweepFragments(): Promise<void> {
     const { records, store } = this.#deps;
     for (;;) {
+      const abandoned = await records.retireAbandoned(fragmentBatch);
       const retired = await records.claimRetired({ leaseMs, limit: fragmentBatch });
       for (const [bucket, fragments] of Map.groupBy(retired, ({ bucket }) => bucket)) {
         await store.deleteObjects({ bucket, keys: fragments.map(({ stagingKey }) => stagingKey) });
         await records.forgetFragments(fragments.map(({ id }) => id));
       }
-      if (retired.length < fragmentBatch || this.#stopping.signal.aborted) return;
+      const isLast = abandoned < fragmentBatch && retired.length < fragmentBatch;
+      if (isLast || this.#stopping.signal.aborted) return;
     }
   }
 
