@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import {
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
@@ -60,6 +64,16 @@ async function doctor(env: Record<string, string> = {}, ...args: string[]) {
   };
 }
 
+async function selfSigned(
+  days: number,
+): Promise<{ readonly key: string; readonly cert: string; readonly file: string }> {
+  const [keyFile, file] = [join(folder, 'tls.key'), join(folder, 'tls.crt')];
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', String(days)];
+  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', ...subject];
+  await promisify(execFile)('openssl', [...args, '-keyout', keyFile, '-out', file]);
+  return { key: await readFile(keyFile, 'utf8'), cert: await readFile(file, 'utf8'), file };
+}
+
 /** Takes connections and says nothing. */
 async function silentServer(): Promise<{ port: number; close(): void }> {
   const sockets = new Set<{ destroy(): void }>();
@@ -84,7 +98,8 @@ describe('partway doctor, with nothing set', () => {
     expect(levels('gateway')).toEqual({ server: 'note' });
     expect(messages('records')).toEqual([expect.stringContaining('no gateway has run in')]);
     expect(messages('store')).toEqual([expect.stringContaining('no gateway has run yet')]);
-    expect(await readdir(folder)).toEqual([]);
+    expect(await readdir(folder)).not.toContain('store');
+    expect(await readdir(folder)).not.toContain('postgres');
   });
 
   it('prints for people, in colour only where that is wanted', async () => {
@@ -178,6 +193,85 @@ describe('partway doctor beside a gateway with embedded Postgres and disk', () =
     const files = await readdir(join(dataDir, 'store'), { recursive: true });
     expect(files.filter((name) => name.includes('doctor'))).toEqual([]);
     expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
+  });
+});
+
+describe('partway doctor and what stands before a gateway', () => {
+  let gateway: TestGateway;
+  let certificate: { readonly key: string; readonly cert: string; readonly file: string };
+  beforeAll(async () => {
+    gateway = await startTestGateway({ env: { DATABASE_URL: database.url } });
+    certificate = await selfSigned(7);
+  });
+  afterAll(() => gateway.stop());
+
+  /** Hands requests on, and answers back with another time on them. */
+  async function withProxy(
+    options: { readonly tls?: true; readonly clockAheadMs?: number },
+    work: (url: string) => Promise<void>,
+  ): Promise<void> {
+    const { clockAheadMs = 0 } = options;
+    const handOn = async ({ url = '/' }: IncomingMessage, response: ServerResponse) => {
+      const answer = await fetch(new URL(url, gateway.url));
+      const date = new Date(Date.now() + clockAheadMs).toUTCString();
+      response.writeHead(answer.status, { date }).end(await answer.text());
+    };
+    const server = options.tls ? createHttpsServer(certificate, handOn) : createHttpServer(handOn);
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    try {
+      await work(`${options.tls ? 'https' : 'http'}://localhost:${(server.address() as AddressInfo).port}`);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  it('looks through TLS that it trusts, and warns of a certificate that ends soon', () =>
+    withProxy({ tls: true }, async (url) => {
+      const { code, levels, messages } = await doctor({ NODE_EXTRA_CA_CERTS: certificate.file }, '--server', url);
+      expect(code).toBe(0);
+      expect(levels('gateway')).toMatchObject({ dns: 'ok', connect: 'ok', certificate: 'warning', auth: 'ok' });
+      expect(messages('gateway')[1]).toContain('TLSv1.3');
+    }));
+
+  it('says that a certificate is not trusted, exit 2', () =>
+    withProxy({ tls: true }, async (url) => {
+      const { code, faults } = await doctor({}, '--server', url);
+      expect({ code, faults }).toEqual({ code: 2, faults: [expect.objectContaining({ check: 'tls' })] });
+      expect(faults[0]?.message).toContain('self-signed certificate');
+    }));
+
+  it.each([
+    [60_000, 'warning', 0, '60 s ahead of this one'],
+    [-3_600_000, 'fault', 2, '3600 s behind this one'],
+  ])('tells of a clock that is %i ms off: %s, exit %i', (clockAheadMs, level, exitCode, words) =>
+    withProxy({ clockAheadMs }, async (url) => {
+      const { code, findings } = await doctor({}, '--server', url);
+      const clock = findings('gateway').find(({ check }) => check === 'clock');
+      expect({ code, level: clock?.level }).toEqual({ code: exitCode, level });
+      expect(clock?.message).toContain(words);
+    }),
+  );
+});
+
+describe('partway doctor and a gateway whose store is away', () => {
+  it('names what is away, exit 5', async () => {
+    const store = {
+      S3_ENDPOINT: 'http://127.0.0.1:1',
+      S3_BUCKET: 'gone',
+      S3_ACCESS_KEY_ID: 'a',
+      S3_SECRET_ACCESS_KEY: 'b',
+    };
+    const gateway = await startTestGateway({ env: { DATABASE_URL: database.url, ...store } });
+    try {
+      const { code, faults } = await doctor({}, '--server', gateway.url);
+      expect({ code, faults }).toMatchObject({
+        code: 5,
+        faults: [{ check: 'readyz', details: { failing: ['store'] } }],
+      });
+    } finally {
+      await gateway.stop();
+    }
   });
 });
 
@@ -363,7 +457,6 @@ describe('partway doctor and servers that say nothing', () => {
   });
 
   it('takes a server that is no gateway for none, exit 2', async () => {
-    const { createServer: createHttpServer } = await import('node:http');
     const other = createHttpServer((_request, response) => response.end('hello'));
     await new Promise<void>((done) => other.listen(0, '127.0.0.1', done));
     const { port } = other.address() as AddressInfo;
