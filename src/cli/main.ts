@@ -5,6 +5,8 @@ import { addDoctor } from './doctor.ts';
 import { exitCodeTable } from './exit-codes.ts';
 import { addGc } from './gc.ts';
 import { addKeys } from './keys.ts';
+import { addPush } from './push.ts';
+import { addUploads } from './uploads.ts';
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
 
@@ -22,6 +24,8 @@ program
     await import('../main.ts');
   });
 
+addPush(program);
+addUploads(program);
 addKeys(program);
 addDoctor(program);
 addGc(program);

@@ -1,5 +1,5 @@
 import { type PlannedLayout, rangeOf } from '../core/layout.ts';
-import { SourceError } from './errors.ts';
+import { isPartwayError, SourceError } from './errors.ts';
 import type { Run } from './run.ts';
 import { Slot } from './slot.ts';
 import { bodyOf } from './sources/bytes-source.ts';
@@ -138,6 +138,7 @@ class Reader {
     try {
       return await this.#iterator.next();
     } catch (error) {
+      if (isPartwayError(error)) throw error;
       throw new SourceError(`The source broke off: ${error instanceof Error ? error.message : String(error)}`, {
         code: 'source_unreadable',
         cause: error,

@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process';
+import { SourceError } from '../../sdk/node/index.ts';
+
+/** A command whose output is pushed. */
+export interface Producer {
+  /** Ends only when the command has ended well. @throws SourceError `producer_failed` */
+  readonly pieces: AsyncIterable<Uint8Array>;
+  /** What the command ended with, as a shell tells it; `undefined` while it runs, or where it never began. */
+  readonly exitCode: number | undefined;
+  stop(): void;
+}
+
+export function startProducer(command: string, args: readonly string[]): Producer {
+  const child = spawn(command, args, { stdio: ['inherit', 'pipe', 'inherit'] });
+  let exitCode: number | undefined;
+  const ended = new Promise<string | undefined>((resolve) => {
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      exitCode = error.code === 'ENOENT' ? 127 : 126;
+      resolve(error.code === 'ENOENT' ? 'there is no such command' : error.message);
+    });
+    child.once('close', (code, signal) => {
+      exitCode ??= code ?? 128 + (signalNumbers[signal ?? ''] ?? 0);
+      resolve(code === 0 ? undefined : code === null ? `it was ended by ${signal}` : `it ended with ${code}`);
+    });
+  });
+  return {
+    get exitCode() {
+      return exitCode;
+    },
+    pieces: (async function* () {
+      yield* child.stdout;
+      const failure = await ended;
+      if (failure === undefined) return;
+      throw new SourceError(`${command}: ${failure}`, { code: 'producer_failed' });
+    })(),
+    stop: () => void (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')),
+  };
+}
+
+const signalNumbers: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};

@@ -1,0 +1,134 @@
+import { basename, resolve } from 'node:path';
+import {
+  isInterruptedError,
+  isPartwayError,
+  type ServerOptions,
+  type UploadOptions,
+  type UploadResult,
+  upload,
+} from '../../sdk/node/index.ts';
+import { exitCodeOf } from '../failure.ts';
+import type { PushFlags } from '../push.ts';
+import { serverOptionsOf } from '../server-options.ts';
+import { createDisplay, type Display } from './display.ts';
+import { type PushItem, planPush } from './plan.ts';
+import { type Producer, startProducer } from './producer.ts';
+import { resumeCommand } from './resume-command.ts';
+import { Signals } from './signals.ts';
+import { StateFiles } from './state.ts';
+
+interface Pushing {
+  readonly flags: PushFlags;
+  readonly server: ServerOptions;
+  readonly display: Display;
+  readonly signals: Signals;
+  readonly state: StateFiles;
+}
+
+/** One item after the other. The exit code is that of the first that failed; what ends a push ends them all. */
+export async function runPush(operands: readonly string[], flags: PushFlags): Promise<void> {
+  const display = createDisplay(flags);
+  using signals = new Signals(() => display.state());
+  const startedMs = performance.now();
+  const totals = { files: 0, failed: 0, sizeBytes: 0, sentBytes: 0 };
+  let exitCode = 0;
+  try {
+    const server = await serverOptionsOf(flags);
+    const { items, skipped } = await planPush(operands, flags);
+    for (const path of skipped) display.note(`${path} is no regular file: not pushed`);
+    const pushing = { flags, server, display, signals, state: new StateFiles(process.env) };
+    for (const item of items) {
+      const outcome = await pushItem(pushing, item);
+      totals.files++;
+      if ('result' in outcome) {
+        totals.sizeBytes += outcome.result.sizeBytes;
+        totals.sentBytes += outcome.result.sentBytes;
+        continue;
+      }
+      totals.failed++;
+      exitCode ||= outcome.exitCode;
+      if (endsAll(outcome.exitCode)) break;
+    }
+    if (items.length > 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
+  } catch (error) {
+    exitCode = exitCodeOf(error);
+    display.failed(error, exitCode);
+  } finally {
+    display.close();
+  }
+  process.exitCode = exitCode;
+}
+
+/** The next file would meet the same. */
+function endsAll(exitCode: number): boolean {
+  return exitCode === 2 || exitCode === 5 || exitCode === 6 || exitCode >= 128;
+}
+
+async function pushItem(
+  pushing: Pushing,
+  item: PushItem,
+): Promise<{ readonly result: UploadResult } | { readonly exitCode: number }> {
+  const { display, signals } = pushing;
+  display.begin(nameOf(item));
+  let producer: Producer | undefined;
+  try {
+    if (item.kind === 'file') return { result: await pushFile(pushing, item.path, item.key) };
+    if (item.kind === 'command') producer = startProducer(item.command, item.args);
+    const pieces = producer?.pieces ?? (process.stdin as AsyncIterable<Uint8Array>);
+    const task = upload(pieces, optionsOf(pushing, item.key));
+    const result = await task.finished;
+    display.pushed(result);
+    return { result };
+  } catch (error) {
+    const isProducers = isPartwayError(error) && error.code === 'producer_failed';
+    const exitCode = signals.exitCode ?? (isProducers ? (producer?.exitCode ?? 1) : exitCodeOf(error));
+    if (isInterruptedError(error)) error.message = wordsOfEnd(item, error.uploadId);
+    display.failed(error, exitCode);
+    return { exitCode };
+  } finally {
+    producer?.stop();
+  }
+}
+
+async function pushFile(pushing: Pushing, path: string, key: string): Promise<UploadResult> {
+  const { state, server, flags, display } = pushing;
+  const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path)]);
+  await using _held = await state.hold(fingerprint, path);
+  const task = upload(
+    { path },
+    { ...optionsOf(pushing, key), fingerprint, resumeStore: state, restart: flags.restart === true },
+  );
+  const result = await task.finished;
+  display.pushed(result);
+  return result;
+}
+
+function optionsOf({ flags, server, display, signals }: Pushing, key: string): UploadOptions {
+  return {
+    ...server,
+    key,
+    bucket: flags.bucket,
+    contentType: flags.contentType,
+    ifNoneMatch: flags.ifNoneMatch ? '*' : undefined,
+    mode: flags.direct ? 'direct' : flags.relay ? 'relay' : 'auto',
+    parallel: flags.parallel,
+    partSizeBytes: flags.partSize,
+    windowBytes: flags.window,
+    limitBytesPerSecond: flags.limitRate,
+    digest: flags.digest,
+    giveUpAfterMs: flags.giveUpAfter * 1000,
+    signal: signals.stopped,
+    onEvent: (event) => display.event(event),
+    onProgress: (progress) => display.progress(progress),
+  };
+}
+
+function wordsOfEnd(item: PushItem, uploadId: string | undefined): string {
+  if (item.kind !== 'file') return 'Interrupted. Nothing was completed, and nothing is kept.';
+  const command = resumeCommand(process.argv);
+  return uploadId === undefined ? `Interrupted: ${command}` : `The upload is kept. This goes on with it: ${command}`;
+}
+
+function nameOf(item: PushItem): string {
+  return item.kind === 'file' ? basename(item.path) : item.key;
+}
