@@ -6,7 +6,7 @@ var wanted = /(\d+)\.(\d+)/.exec(manifest.engines.node);
 var given = process.versions.node.split('.');
 if (+given[0] > +wanted[1] || (+given[0] === +wanted[1] && +given[1] >= +wanted[2])) {
   require('node:module').enableCompileCache();
-  import('./main.js');
+  require('./program.cjs');
 } else {
   console.error('partway needs Node %s or newer; this is %s (%s)', wanted[0], process.version, process.execPath);
   process.exitCode = 2;

@@ -31,4 +31,4 @@ addDoctor(program);
 addGc(program);
 addCompletion(program);
 
-await program.parseAsync();
+void program.parseAsync();

@@ -51,6 +51,16 @@ describe('the package, installed into an empty folder', () => {
     expect(await outcomeOf(program, ['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
+  it('finds what a command loads only when it runs', async () => {
+    const doctor = await outcomeOf(program, ['doctor']);
+    expect(doctor).toMatchObject({ code: 0, stderr: '' });
+    expect(doctor.stdout).toContain('✓ the settings are valid');
+    expect(await outcomeOf(program, ['completion', 'bash'])).toMatchObject({ code: 0, stderr: '' });
+    const gc = await outcomeOf(program, ['gc', '--dry-run']);
+    expect(gc).toMatchObject({ code: 2, stdout: '' });
+    expect(gc.stderr).toContain('no gateway has run in');
+  });
+
   it('serves with nothing else there, takes an upload, and ends in order', async () => {
     const dataDir = join(home, 'data');
     await mkdir(dataDir);
