@@ -17,7 +17,7 @@ export interface HashReply {
 
 /** Hashes ranges of open files beside the thread that sends them: an MD5 costs more than all else of a part. */
 class HashThread {
-  readonly #worker = new Worker(new URL(`./hash-worker${extname(import.meta.url)}`, import.meta.url));
+  readonly #worker = new Worker(new URL(`./hash-worker${extname(import.meta.url)}`, import.meta.url), { execArgv: [] });
   readonly #waiting = new Map<number, PromiseWithResolvers<Uint8Array>>();
   #lastId = 0;
 
