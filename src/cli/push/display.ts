@@ -9,7 +9,7 @@ export interface Display {
   event(event: UploadEvent): void;
   progress(progress: UploadProgress): void;
   /** Asked for, so told also where all else is quiet. */
-  state(): void;
+  state(progress: UploadProgress): void;
   pushed(result: UploadResult): void;
   note(text: string): void;
   failed(error: unknown, exitCode: number): void;

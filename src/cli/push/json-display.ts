@@ -7,12 +7,10 @@ const statusEveryMs = 1000;
 /** One JSON object a line on standard output, for programs. */
 export class JsonDisplay implements Display {
   #file = '';
-  #last: UploadProgress | undefined;
   #nextAtMs = 0;
 
   begin(name: string): void {
     this.#file = name;
-    this.#last = undefined;
     this.#nextAtMs = performance.now() + statusEveryMs;
   }
 
@@ -31,14 +29,12 @@ export class JsonDisplay implements Display {
   }
 
   progress(progress: UploadProgress): void {
-    this.#last = progress;
-    if (performance.now() >= this.#nextAtMs) this.state();
+    if (performance.now() >= this.#nextAtMs) this.state(progress);
   }
 
-  state(): void {
+  state(progress: UploadProgress): void {
     this.#nextAtMs = performance.now() + statusEveryMs;
-    if (this.#last === undefined) return;
-    const { totalBytes, storedBytes, reachedBytes, sentBytes, bytesPerSecond, partCount, storedParts } = this.#last;
+    const { totalBytes, storedBytes, reachedBytes, sentBytes, bytesPerSecond, partCount, storedParts } = progress;
     this.#put('status', {
       size: totalBytes,
       storedBytes,
@@ -47,7 +43,7 @@ export class JsonDisplay implements Display {
       bytesPerSecond: bytesPerSecond === undefined ? undefined : Math.round(bytesPerSecond),
       parts: partCount,
       storedParts,
-      retries: this.#last.retries,
+      retries: progress.retries,
     });
   }
 

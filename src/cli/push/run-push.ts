@@ -5,6 +5,7 @@ import {
   type ServerOptions,
   type UploadOptions,
   type UploadResult,
+  type UploadTask,
   upload,
 } from '../../sdk/node/index.ts';
 import { exitCodeOf } from '../failure.ts';
@@ -23,12 +24,17 @@ interface Pushing {
   readonly display: Display;
   readonly signals: Signals;
   readonly state: StateFiles;
+  /** What is under way. */
+  readonly current: { task?: UploadTask };
 }
 
 /** One item after the other. The exit code is that of the first that failed; what ends a push ends them all. */
 export async function runPush(operands: readonly string[], flags: PushFlags): Promise<void> {
   const display = createDisplay(flags);
-  using signals = new Signals(() => display.state());
+  const current: { task?: UploadTask } = {};
+  using signals = new Signals(() => {
+    if (current.task !== undefined) display.state(current.task.progress);
+  });
   const startedMs = performance.now();
   const totals = { files: 0, failed: 0, sizeBytes: 0, sentBytes: 0 };
   let exitCode = 0;
@@ -36,7 +42,7 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
     const server = await serverOptionsOf(flags);
     const { items, skipped } = await planPush(operands, flags);
     for (const path of skipped) display.note(`${path} is no regular file: not pushed`);
-    const pushing = { flags, server, display, signals, state: new StateFiles(process.env) };
+    const pushing = { flags, server, display, signals, current, state: new StateFiles(process.env) };
     for (const item of items) {
       const outcome = await pushItem(pushing, item);
       totals.files++;
@@ -75,8 +81,8 @@ async function pushItem(
     if (item.kind === 'file') return { result: await pushFile(pushing, item.path, item.key) };
     if (item.kind === 'command') producer = startProducer(item.command, item.args);
     const pieces = producer?.pieces ?? (process.stdin as AsyncIterable<Uint8Array>);
-    const task = upload(pieces, optionsOf(pushing, item.key));
-    const result = await task.finished;
+    pushing.current.task = upload(pieces, optionsOf(pushing, item.key));
+    const result = await pushing.current.task.finished;
     display.pushed(result);
     return { result };
   } catch (error) {
@@ -94,11 +100,11 @@ async function pushFile(pushing: Pushing, path: string, key: string): Promise<Up
   const { state, server, flags, display } = pushing;
   const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path)]);
   await using _held = await state.hold(fingerprint, path);
-  const task = upload(
+  pushing.current.task = upload(
     { path },
     { ...optionsOf(pushing, key), fingerprint, resumeStore: state, restart: flags.restart === true },
   );
-  const result = await task.finished;
+  const result = await pushing.current.task.finished;
   display.pushed(result);
   return result;
 }

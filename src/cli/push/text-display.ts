@@ -15,7 +15,6 @@ export class TextDisplay implements Display {
   readonly #hasColor = this.#isRedrawn && !process.env.NO_COLOR;
   readonly #isUnicode = /utf-?8/i.test(process.env.LC_ALL || process.env.LC_CTYPE || process.env.LANG || '');
   #name = '';
-  #last: UploadProgress | undefined;
   #trouble: string | undefined;
   #isLineOpen = false;
   #nextAtMs = 0;
@@ -26,7 +25,6 @@ export class TextDisplay implements Display {
 
   begin(name: string): void {
     this.#name = printable(name);
-    this.#last = undefined;
     this.#trouble = undefined;
     this.#nextAtMs = performance.now() + (this.#isRedrawn ? 0 : plainLineEveryMs);
   }
@@ -42,7 +40,6 @@ export class TextDisplay implements Display {
   }
 
   progress(progress: UploadProgress): void {
-    this.#last = progress;
     if (this.#isQuiet || performance.now() < this.#nextAtMs) return;
     this.#nextAtMs = performance.now() + (this.#isRedrawn ? redrawEveryMs : plainLineEveryMs);
     if (!this.#isRedrawn) {
@@ -53,10 +50,9 @@ export class TextDisplay implements Display {
     this.#write(`\r${this.#line(progress, true)}\u001b[K`);
   }
 
-  state(): void {
-    if (this.#last === undefined) return;
+  state(progress: UploadProgress): void {
     this.#eraseLine();
-    this.#write(`${this.#line(this.#last, false)}\n`);
+    this.#write(`${this.#line(progress, false)}\n`);
   }
 
   pushed({ upload, sizeBytes }: UploadResult): void {
