@@ -77,6 +77,15 @@ describe('the package, installed into an empty folder', () => {
       expect(JSON.parse(stdout)).toMatchObject({ state: 'completed', size: content.length });
       const back = await fetch(`${url}/objects/in/file.bin`);
       expect(Buffer.from(await back.arrayBuffer()).equals(content)).toBe(true);
+      const file = join(home, 'large.bin');
+      await writeFile(file, randomBytes(9_000_000));
+      const pushed = await outcomeOf(program, ['push', file, 'pushed', '--server', url]);
+      expect(pushed).toMatchObject({ code: 0, stdout: expect.stringMatching(/^pushed\t9000000\t/) });
+      const script = `import { upload } from 'partway/sdk';
+        const { digest } = await upload({ path: '${file}' }, { server: '${url}', key: 'by-sdk' }).finished;
+        console.log(digest);`;
+      const bySdk = await outcomeOf(process.execPath, ['--input-type=module', '-e', script]);
+      expect(bySdk).toMatchObject({ code: 0, stdout: expect.stringMatching(/^crc32=:.*:\n$/) });
       const reference = await fetch(`${url}/docs`);
       expect(reference.status).toBe(200);
     } finally {
