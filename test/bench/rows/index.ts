@@ -4,6 +4,7 @@ import { chunkRows } from './chunks.ts';
 import { latePartRows } from './late-parts.ts';
 import { memoryRows } from './memory.ts';
 import { peerRows } from './peers.ts';
+import { pushRows } from './push.ts';
 import { relayRows } from './relay.ts';
 import type { Row } from './row.ts';
 import { startUpRows } from './start-up.ts';
@@ -16,5 +17,6 @@ export const rows: readonly Row[] = [
   ...peerRows,
   ...chunkRows,
   ...besideRows,
+  ...pushRows,
   ...startUpRows,
 ];
