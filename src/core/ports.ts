@@ -57,6 +57,12 @@ export interface StoreLimits {
   readonly equalParts: boolean;
 }
 
+/** What a signed URL can bind its body to, base64. */
+export interface Pin {
+  readonly algorithm: 'crc32' | 'md5';
+  readonly value: string;
+}
+
 export interface StoreCapabilities {
   /** Digests that the store verifies before it replaces a part; the gateway verifies the others itself. */
   readonly verifies: ReadonlySet<DigestAlgorithm>;
@@ -206,16 +212,19 @@ export interface ObjectStore {
     options?: CallOptions,
   ): AsyncIterable<{ key: string; sizeBytes: number; lastModified: Date | undefined }>;
 
+  /** The cheapest digest by which a signed URL can pin its body, as far as the store has told so far. */
+  pinsBy(): Pin['algorithm'];
+
   /**
    * A URL by which its holder may PUT this part, until it expires. Only where `capabilities.presigns`.
    * @param input.sizeBytes pins the body's length
-   * @param input.contentMd5 base64; pins the content
+   * @param input.pin the store refuses any other body: by an MD5 always, by a CRC-32 only where `pinsBy` says so
    */
   presignUploadPart(
     input: MultipartAddress & {
       readonly partNumber: number;
       readonly sizeBytes?: number | undefined;
-      readonly contentMd5?: string | undefined;
+      readonly pin?: Pin | undefined;
       readonly expiresInSeconds: number;
     },
   ): Promise<{ url: string; headers: Readonly<Record<string, string>> }>;

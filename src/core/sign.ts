@@ -3,6 +3,7 @@ import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
+import type { Pin } from './ports.ts';
 import type { Principal } from './principal.ts';
 
 export interface SignedPart {
@@ -31,8 +32,8 @@ export async function signParts(
     readonly uploadId: string;
     readonly partNumbers: readonly number[];
     readonly expiresInSeconds: number;
-    /** MD5 of parts by number, base64: the store then takes no other content. */
-    readonly md5s?: ReadonlyMap<number, string>;
+    /** What parts must be, by number: the store then takes no other content. */
+    readonly pins?: ReadonlyMap<number, Pin>;
   },
 ): Promise<readonly SignedPart[]> {
   const upload = await decideLayout(deps, requireOpen(await findUpload(deps, input.principal, input.uploadId)));
@@ -45,6 +46,7 @@ export async function signParts(
       'The upload declares a digest of the whole, which can only be checked for parts that pass the gateway.',
     );
   }
+  for (const { algorithm } of input.pins?.values() ?? []) requirePin(deps, algorithm);
   const slots = input.partNumbers.map((partNumber) => slotToSign(deps, upload, partNumber));
   if (!(await deps.records.markSigned(upload.id))) {
     throw notOpen(await findUpload(deps, input.principal, input.uploadId));
@@ -60,12 +62,19 @@ export async function signParts(
         partNumber: slot.partNumber,
         // The last part of an upload of unknown size may be shorter than its slot.
         sizeBytes: upload.sizeBytes === undefined ? undefined : slot.sizeBytes,
-        contentMd5: input.md5s?.get(slot.partNumber),
+        pin: input.pins?.get(slot.partNumber),
         expiresInSeconds: input.expiresInSeconds,
       })),
       expiresAt,
     })),
   );
+}
+
+function requirePin({ store }: Deps, algorithm: Pin['algorithm']): void {
+  if (algorithm === 'md5' || store.pinsBy() === algorithm) return;
+  throw new UploadError('unsupported', 'This store holds a signed URL to an MD5 only, md5=:…:.', {
+    details: { field: 'checksums' },
+  });
 }
 
 function slotToSign(

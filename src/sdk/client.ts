@@ -152,17 +152,18 @@ export class PartwayClient {
     await this.#ask('DELETE', pathOf(uploadId), options);
   }
 
-  /** Straight to the store, by a signed URL. The part's ETag. */
+  /** Straight to the store, by a signed URL. The part's ETag, and the CRC-32 that the store says it has checked. */
   async putSigned(
     signed: SignedPartsJson['parts'][number],
     body: RequestBody,
     options: SendOptions = {},
-  ): Promise<string> {
+  ): Promise<{ readonly etag: string; readonly checksum: string | undefined }> {
     const { url, headers } = signed;
     const answer = await this.#exchange({ method: 'PUT', url, headers: { ...headers }, body, options });
     const etag = answer.header('etag');
     if (answer.status !== 200) throw failureOf(answer, 'store');
-    if (etag !== undefined) return etag;
+    const crc = answer.header('x-amz-checksum-crc32');
+    if (etag !== undefined) return { etag, checksum: crc === undefined ? undefined : `crc32=:${crc}:` };
     throw new TemporaryError('the store told no ETag (a browser wants it exposed by CORS)', { code: 'no_etag' });
   }
 

@@ -1,5 +1,6 @@
+import { crcOf } from './crc-of.ts';
 import { isIntegrityError, isRefusedError, isTemporaryError, TemporaryError } from './errors.ts';
-import { formatDigest } from './hashes.ts';
+import { formatCrc32, formatDigest } from './hashes.ts';
 import type { Flight } from './progress.ts';
 import { again } from './relay.ts';
 import { type Run, throttled } from './run.ts';
@@ -19,28 +20,72 @@ interface Arrived {
 }
 
 /**
- * Sends a slot straight to the store: by a URL that is signed for this content alone, so that the store itself
- * refuses any other. The MD5 costs more than a CRC-32, but every store checks it.
+ * Sends slots straight to the store, each by a URL that is signed for this content alone, so that the store itself
+ * refuses any other.
  */
-export async function sendDirect(run: Run, slot: Slot, timeoutMs?: number): Promise<Arrived> {
-  const checksum = formatDigest('md5', await run.hashes.md5(slot.read(slot.offset, slot.sizeBytes)));
-  const { client, upload, signal } = run;
-  await run.gate.pass(signal);
-  const signed = await client.sign(upload.id, slot.partNumber, checksum, { signal });
-  if (signed === undefined) throw new TemporaryError('the gateway signed no URL', { code: 'no_gateway' });
-  const flight = run.progress.launch();
-  try {
-    const body = throttled(run, slot.read(slot.offset, slot.sizeBytes));
-    const etag = await client.putSigned(signed, body, { signal, timeoutMs, onSent: flight.sent });
-    run.parallelism.held();
-    run.patience.renew();
-    return { slot, flight, part: { partNumber: slot.partNumber, etag, size: slot.sizeBytes, checksum } };
-  } catch (error) {
-    flight.landed();
-    if (isTemporaryError(error)) run.parallelism.trouble();
-    throw isIntegrityError(error) ? again(error) : error;
-  } finally {
-    flight.arrived();
+export class Direct {
+  readonly #run: Run;
+  readonly #reporter: Reporter;
+  /** Every store checks an MD5, which costs more than all else of a part. */
+  #pin: 'crc32' | 'md5';
+  #hasSent = false;
+
+  constructor(run: Run) {
+    this.#run = run;
+    this.#reporter = new Reporter(run);
+    this.#pin = run.upload.signedChecksum ?? 'md5';
+  }
+
+  get hasSent(): boolean {
+    return this.#hasSent;
+  }
+
+  async send(slot: Slot, timeoutMs?: number): Promise<void> {
+    const { client, upload, signal, gate, progress, parallelism, patience } = this.#run;
+    const checksum = await this.#checksumOf(slot);
+    await gate.pass(signal);
+    const signed = await client.sign(upload.id, slot.partNumber, checksum, { signal });
+    if (signed === undefined) throw new TemporaryError('the gateway signed no URL', { code: 'no_gateway' });
+    const flight = progress.launch();
+    try {
+      const body = throttled(this.#run, slot.read(slot.offset, slot.sizeBytes));
+      const stored = await client.putSigned(signed, body, { signal, timeoutMs, onSent: flight.sent });
+      this.#requireChecked(checksum, stored.checksum);
+      this.#hasSent = true;
+      parallelism.held();
+      patience.renew();
+      this.#reporter.add({
+        slot,
+        flight,
+        part: { partNumber: slot.partNumber, etag: stored.etag, size: slot.sizeBytes, checksum },
+      });
+    } catch (error) {
+      flight.landed();
+      if (isTemporaryError(error)) parallelism.trouble();
+      throw isIntegrityError(error) ? again(error) : error;
+    } finally {
+      flight.arrived();
+    }
+  }
+
+  /** All that was sent is on record, or the run has failed. */
+  end(): Promise<void> {
+    return this.#reporter.end();
+  }
+
+  async #checksumOf(slot: Slot): Promise<string> {
+    if (this.#pin === 'crc32') return formatCrc32(await crcOf(this.#run, slot));
+    return formatDigest('md5', await this.#run.hashes.md5(slot.read(slot.offset, slot.sizeBytes)));
+  }
+
+  /**
+   * A store that verifies a CRC-32 repeats it. Amazon S3 API Reference, UploadPart: "x-amz-checksum-crc32 … This checksum
+   * is only present if the checksum was uploaded with the object."
+   */
+  #requireChecked(sent: string, answered: string | undefined): void {
+    if (!sent.startsWith('crc32=') || sent === answered) return;
+    this.#pin = 'md5';
+    throw new TemporaryError('the store does not say that it has checked the part', { code: 'unchecked' });
   }
 }
 
@@ -48,7 +93,7 @@ export async function sendDirect(run: Run, slot: Slot, timeoutMs?: number): Prom
  * Tells the gateway which parts went straight to the store. One report at a time, with all that has arrived
  * meanwhile; the store lists its parts for each, so they take a tenth of the time at most.
  */
-export class Reporter {
+class Reporter {
   readonly #run: Run;
   #waiting: Arrived[] = [];
   #reporting: Promise<void> | undefined;

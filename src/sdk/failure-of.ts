@@ -10,6 +10,9 @@ import type { HttpAnswer } from './transport/transport.ts';
 
 const temporaryStatuses = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
 
+/** Of an MD5, and MinIO's of a checksum. */
+const otherContent = /<Code>(BadDigest|XAmzContentChecksumMismatch)<\/Code>/;
+
 /** What an answer that is no success means. */
 export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): PartwayError {
   const { status } = answer;
@@ -20,7 +23,7 @@ export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): Partwa
   if (temporaryStatuses.has(status) || code === 'busy') {
     return new TemporaryError(said, { ...details, retryAfterMs: retryAfterMs(answer), isBreak: status === 408 });
   }
-  if (code === 'digest_mismatch' || (from === 'store' && answer.text.includes('<Code>BadDigest</Code>'))) {
+  if (code === 'digest_mismatch' || (from === 'store' && otherContent.test(answer.text))) {
     return new IntegrityError(said, details);
   }
   if (from === 'store') return new RefusedError(said, details);

@@ -1,3 +1,4 @@
+import { crcOf } from './crc-of.ts';
 import {
   type IntegrityError,
   isIntegrityError,
@@ -6,7 +7,7 @@ import {
   SourceError,
   TemporaryError,
 } from './errors.ts';
-import { crc32Of, formatCrc32 } from './hashes.ts';
+import { formatCrc32 } from './hashes.ts';
 import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
 
@@ -19,7 +20,10 @@ export async function relaySlot(run: Run, slot: Slot): Promise<void> {
   while (!slot.isDone) {
     await run.patience.retry(async (failures) => {
       // After a break only the gateway knows what came: all of it, a piece, or nothing.
-      if (failures > 0 && (await hasMore(run, slot))) return;
+      if (failures > 0) {
+        slot.retried();
+        if (await hasMore(run, slot)) return;
+      }
       try {
         await sendChunk(run, slot, crc);
       } catch (error) {
@@ -38,14 +42,6 @@ export async function relaySlot(run: Run, slot: Slot): Promise<void> {
 export function again(mismatch: IntegrityError): TemporaryError {
   const { message, code, status, problem } = mismatch;
   return new TemporaryError(message, { code, status, problem, cause: mismatch });
-}
-
-async function crcOf(run: Run, slot: Slot): Promise<number> {
-  const known = run.crcs.get(slot.offset);
-  if (known?.sizeBytes === slot.sizeBytes) return known.value;
-  const value = crc32Of(await run.hashes.crc32(slot.read(slot.offset, slot.sizeBytes)));
-  run.crcs.set(slot.offset, { value, sizeBytes: slot.sizeBytes });
-  return value;
 }
 
 async function sendChunk(run: Run, slot: Slot, crc: number): Promise<void> {

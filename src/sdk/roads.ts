@@ -1,4 +1,4 @@
-import { Reporter, sendDirect } from './direct.ts';
+import { Direct } from './direct.ts';
 import { isRefusedError, isTemporaryError, type PartwayError } from './errors.ts';
 import type { UploadMode } from './options.ts';
 import { relaySlot } from './relay.ts';
@@ -12,14 +12,14 @@ const mostFailures = 3;
 /** By which way slots travel. `auto` tries the direct one with its first part, and leaves it where it fails. */
 export class Roads {
   readonly #run: Run;
-  readonly #reporter: Reporter;
+  readonly #direct: Direct;
   readonly #mayLeave: boolean;
   #isTrial: boolean;
   #mode: 'relay' | 'direct';
 
   constructor(run: Run, mode: UploadMode) {
     this.#run = run;
-    this.#reporter = new Reporter(run);
+    this.#direct = new Direct(run);
     this.#mayLeave = mode === 'auto';
     this.#isTrial = mode === 'auto';
     this.#mode = mode === 'relay' ? 'relay' : 'direct';
@@ -30,12 +30,17 @@ export class Roads {
     return this.#mode;
   }
 
+  /** No part went past the gateway: it has the CRC-32 of each. */
+  get areAllRelayed(): boolean {
+    return !this.#direct.hasSent;
+  }
+
   /** Finds the way with one slot, alone, where it is not known yet. Whether the slot was sent. */
   async try(slot: Slot): Promise<boolean> {
     if (!this.#isTrial || !canGoDirect(slot)) return false;
     this.#isTrial = false;
     try {
-      this.#reporter.add(await sendDirect(this.#run, slot, trialTimeoutMs));
+      await this.#direct.send(slot, trialTimeoutMs);
       this.#run.emit({ type: 'mode', mode: 'direct' });
       return true;
     } catch (error) {
@@ -51,7 +56,7 @@ export class Roads {
       // What others met meanwhile counts for this one, too.
       if (this.#mode === 'relay') return relaySlot(this.#run, slot);
       try {
-        this.#reporter.add(await sendDirect(this.#run, slot));
+        await this.#direct.send(slot);
       } catch (error) {
         if (!this.#mayLeave || !(isRefusedError(error) || (isTemporaryError(error) && failures + 1 >= mostFailures))) {
           throw error;
@@ -64,7 +69,7 @@ export class Roads {
 
   /** Everything that was sent is on record. */
   async end(): Promise<void> {
-    await this.#reporter.end();
+    await this.#direct.end();
     this.#run.signal.throwIfAborted();
   }
 

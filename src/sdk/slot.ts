@@ -13,6 +13,7 @@ export class Slot {
   /** A range of the slot, by its offset in the whole. */
   readonly read: (offset: number, sizeBytes: number) => RequestBody;
   #gaps: readonly Gap[];
+  #wasRetried = false;
 
   constructor(
     place: {
@@ -39,6 +40,15 @@ export class Slot {
 
   get isDone(): boolean {
     return this.#gaps.length === 0;
+  }
+
+  /** A request with its bytes broke off: something may still have hold of them. */
+  get wasRetried(): boolean {
+    return this.#wasRetried;
+  }
+
+  retried(): void {
+    this.#wasRetried = true;
   }
 
   get missingBytes(): number {

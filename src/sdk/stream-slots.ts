@@ -23,6 +23,13 @@ export function planWindow(windowBytes: number, partSizeBytes: number, parallel:
   return { parallel, pieceBytes: Math.max(smallestPieceBytes, even) };
 }
 
+/** A slot whose bytes are in memory. */
+export interface HeldSlot {
+  readonly slot: Slot;
+  /** To be called when it is stored: its memory serves another. */
+  readonly free: () => void;
+}
+
 /**
  * Collects what a source brings, slot by slot; of a slot that is larger than a piece, piece by piece. Each is held until
  * it is stored. The last is handed out only once the source has ended well.
@@ -31,9 +38,10 @@ export async function* streamSlots(
   run: Run,
   source: StreamSource,
   limits: { readonly windowBytes: number; readonly parallel: number },
-): AsyncGenerator<Slot> {
+): AsyncGenerator<HeldSlot> {
   const layout = layoutOf(run);
   const reader = new Reader(source, run.signal);
+  const memory = new SlotMemory();
   let offset = 0;
   for (let partNumber = 1; ; partNumber++) {
     const place = rangeOf(layout, partNumber, source.sizeBytes);
@@ -42,9 +50,12 @@ export async function* streamSlots(
     const plan = planWindow(limits.windowBytes, place.sizeBytes, limits.parallel);
     run.parallelism.limitTo(plan.parallel);
     while (offset < end) {
-      const bytes = await reader.read(Math.min(plan.pieceBytes, end - offset));
+      const bytes = await reader.fill(memory.take(Math.min(plan.pieceBytes, end - offset)));
       const hasEnded = await reader.hasEnded();
-      if (bytes.length > 0) yield slotOf(partNumber, place, offset, bytes, hasEnded);
+      if (bytes.length > 0) {
+        const slot = slotOf(partNumber, place, offset, bytes, hasEnded);
+        yield { slot, free: () => memory.giveBack(slot, bytes) };
+      }
       offset += bytes.length;
       run.progress.totalBytes = source.sizeBytes ?? (hasEnded ? offset : undefined);
       if (hasEnded) return requireSize(source, offset);
@@ -52,6 +63,22 @@ export async function* streamSlots(
   }
   if (!(await reader.hasEnded())) throw tooLong(source);
   requireSize(source, offset);
+}
+
+/** Fresh memory costs a page fault for every 4 KiB. */
+class SlotMemory {
+  #free: Uint8Array<ArrayBuffer>[] = [];
+
+  take(sizeBytes: number): Uint8Array<ArrayBuffer> {
+    const buffer = this.#free.pop();
+    // Parts that have grown leave smaller buffers behind.
+    if (buffer === undefined || buffer.length < sizeBytes) return new Uint8Array(sizeBytes);
+    return buffer.subarray(0, sizeBytes);
+  }
+
+  giveBack(slot: Slot, { buffer }: Uint8Array<ArrayBuffer>): void {
+    if (!slot.wasRetried) this.#free.push(new Uint8Array(buffer));
+  }
 }
 
 function slotOf(
@@ -112,11 +139,10 @@ class Reader {
   }
 
   /** Fewer only at the end. */
-  async read(sizeBytes: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(sizeBytes);
+  async fill(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
     let length = 0;
-    while (length < sizeBytes && !(await this.hasEnded())) {
-      const piece = this.#rest.subarray(0, sizeBytes - length);
+    while (length < bytes.length && !(await this.hasEnded())) {
+      const piece = this.#rest.subarray(0, bytes.length - length);
       bytes.set(piece, length);
       length += piece.length;
       this.#rest = this.#rest.subarray(piece.length);

@@ -171,7 +171,7 @@ export class RunningUpload implements UploadTask {
       requireDigest(this.#options.digest, digest);
       const completed = await completeUpload(run, {
         sizeBytes: source.sizeBytes,
-        digest: this.#options.digest ?? digest,
+        digest: this.#options.digest ?? (roads.areAllRelayed ? digest : undefined),
       });
       if (completed !== undefined) return this.#completed(opening, completed, digest);
       this.#progress.enter('sending');
@@ -182,7 +182,10 @@ export class RunningUpload implements UploadTask {
   async #sendStream(opening: Opening, run: Run, source: StreamSource): Promise<UploadResult> {
     const { windowBytes = usualWindowBytes, parallel = usualParallel } = this.#options;
     run.emit({ type: 'mode', mode: 'relay' });
-    await sendAll(run, streamSlots(run, source, { windowBytes, parallel }), (slot) => relaySlot(run, slot));
+    await sendAll(run, streamSlots(run, source, { windowBytes, parallel }), async ({ slot, free }) => {
+      await relaySlot(run, slot);
+      free();
+    });
     const sizeBytes = this.#progress.storedBytes;
     const digest = wholeDigest(run, sizeBytes);
     requireDigest(this.#options.digest, digest);
@@ -215,9 +218,10 @@ export class RunningUpload implements UploadTask {
   }
 
   /** A part alone gains nothing by a way of its own; a digest of the whole is checked for what passes the gateway only. */
-  #modeFor({ partCount = 0, digest }: UploadJson): UploadMode {
+  #modeFor({ partCount = 0, digest, signedChecksum }: UploadJson): UploadMode {
     const { mode = 'auto' } = this.#options;
-    const isRelayed = partCount < 2 || digest !== undefined || this.#options.digest !== undefined;
+    const isRelayed =
+      signedChecksum === undefined || partCount < 2 || digest !== undefined || this.#options.digest !== undefined;
     return mode === 'auto' && isRelayed ? 'relay' : mode;
   }
 

@@ -2,6 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { MultipartAddress, ObjectAddress, ObjectStore, StoreErrorKind } from '../../src/core/ports.ts';
 
@@ -635,12 +636,11 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         skip(!store.capabilities.presigns);
         const upload = await open();
         const body = bytes(1000);
-        const contentMd5 = md5(body);
         const signed = await store.presignUploadPart({
           ...upload,
           partNumber: 1,
           sizeBytes: 1000,
-          contentMd5,
+          pin: { algorithm: 'md5', value: md5(body) },
           expiresInSeconds: 60,
         });
         const answer = await fetch(signed.url, { method: 'PUT', body: new Uint8Array(body), headers: signed.headers });
@@ -683,7 +683,7 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         const { url, headers } = await store.presignUploadPart({
           ...upload,
           partNumber: 1,
-          contentMd5: md5(body),
+          pin: { algorithm: 'md5', value: md5(body) },
           expiresInSeconds: 60,
         });
         expect(await sendTo(url, other, headers)).toBe(400);
@@ -692,6 +692,29 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         expect([400, 403]).toContain(await sendTo(url, other));
         expect(await all(store.listParts(upload))).toEqual([]);
         expect(await sendTo(url, body, headers)).toBe(200);
+      });
+
+      it('refuses another content by a CRC-32 where the store holds it to one, and says that it has looked', async ({
+        skip,
+      }) => {
+        skip(!store.capabilities.presigns || store.pinsBy() !== 'crc32');
+        const upload = await open();
+        const body = bytes(1000);
+        const other = bytes(1000);
+        const value = crcOf(body);
+        const { url, headers } = await store.presignUploadPart({
+          ...upload,
+          partNumber: 1,
+          pin: { algorithm: 'crc32', value },
+          expiresInSeconds: 60,
+        });
+        expect(await sendTo(url, other, headers)).toBe(400);
+        expect(await sendTo(url, other, { 'x-amz-checksum-crc32': crcOf(other) })).toBe(403);
+        expect([400, 403]).toContain(await sendTo(url, other));
+        expect(await all(store.listParts(upload))).toEqual([]);
+        const answer = await fetch(url, { method: 'PUT', body: new Uint8Array(body), headers });
+        expect(answer.status).toBe(200);
+        expect(answer.headers.get('x-amz-checksum-crc32')).toBe(value);
       });
     });
   });
@@ -705,6 +728,12 @@ function failure(kind: StoreErrorKind) {
 
 function bytes(sizeBytes: number): Buffer {
   return randomBytes(sizeBytes);
+}
+
+function crcOf(content: Buffer): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(content));
+  return bytes.toString('base64');
 }
 
 function md5(content: Buffer): string {

@@ -200,15 +200,17 @@ describe('the S3 store', () => {
     await expect(calls.listParts(store)).rejects.toMatchObject(storeError('no_such_upload'));
   });
 
-  it('knows how long unfinished uploads are kept only once MinIO has said that it is MinIO', async () => {
-    for (const [server, keeps] of [
-      ['MinIO', 86_400_000],
-      ['AmazonS3', undefined],
+  it('knows how long unfinished uploads are kept, and what pins a URL, only once MinIO has said that it is MinIO', async () => {
+    for (const [server, keeps, pin] of [
+      ['MinIO', 86_400_000, 'crc32'],
+      ['AmazonS3', undefined, 'md5'],
     ] as const) {
       const { store } = await storeThatMeets((response) => response.setHeader('Server', server).writeHead(404).end());
       expect(store.keepsUnfinishedMs()).toBeUndefined();
+      expect(store.pinsBy()).toBe('md5');
       await store.headObject(address);
       expect(store.keepsUnfinishedMs()).toBe(keeps);
+      expect(store.pinsBy()).toBe(pin);
     }
   });
 

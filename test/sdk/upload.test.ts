@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { upload as uploadAnywhere } from '../../src/sdk/index.ts';
+import { openSource, upload as uploadAnywhere } from '../../src/sdk/index.ts';
 import {
   isAbortedError,
   isNotAuthorisedError,
@@ -12,8 +12,13 @@ import {
   type UploadProgress,
   upload,
 } from '../../src/sdk/node/index.ts';
+import { nodeHashes } from '../../src/sdk/node/node-hashes.ts';
+import { nodeTransport } from '../../src/sdk/node/node-transport.ts';
+import type { RequestBody, Transport } from '../../src/sdk/transport/transport.ts';
+import { RunningUpload } from '../../src/sdk/upload.ts';
 import { bytesOf } from '../protocols/rest/rest-client.ts';
 import { startRestGateway } from '../protocols/rest/rest-gateway.ts';
+import type { ProxiedRequest } from '../support/fault-proxy.ts';
 import {
   bytesIn,
   isComplete,
@@ -177,13 +182,48 @@ describe('straight to the store', () => {
     const result = await upload({ path }, { server: sdk.line.url, key: 'direct', mode: 'direct' }).finished;
     expect(result).toMatchObject({ mode: 'direct', sentBytes: bytes.length });
     await expectStored('direct', bytes);
+    expect(result.digest).toBe(digestOf(bytes));
     expect(sdk.line.requests.filter(isData)).toEqual([]);
-    expect(sdk.storeLine.requests.filter(isSigned).map(({ headers }) => headers.has('content-md5'))).toEqual([
-      true,
-      true,
-      true,
-      true,
-    ]);
+    expect(pinsOf(sdk.storeLine.requests)).toEqual(Array(4).fill('x-amz-checksum-crc32'));
+  });
+
+  test('one that does not say that it has checked a CRC-32 is sent MD5s', async () => {
+    if (sdk.storeLine === undefined) return;
+    const bytes = bytesOf(2 * partBytes, 'unsaid');
+    const transport: Transport = async (request) => {
+      const answer = await nodeTransport(request);
+      return { ...answer, header: (name) => (name === 'x-amz-checksum-crc32' ? undefined : answer.header(name)) };
+    };
+    const task = new RunningUpload({ transport, hashes: nodeHashes, open: openSource }, new Blob([bytes]), {
+      server: sdk.line.url,
+      key: 'unsaid',
+      mode: 'direct',
+      parallel: 1,
+    });
+    expect(await task.finished).toMatchObject({ mode: 'direct' });
+    await expectStored('unsaid', bytes);
+    expect(pinsOf(sdk.storeLine.requests)).toEqual(['x-amz-checksum-crc32', 'content-md5', 'content-md5']);
+  });
+
+  test('one that refuses what came garbled is sent it again', async () => {
+    if (sdk.storeLine === undefined) return;
+    const bytes = bytesOf(2 * partBytes, 'garbled');
+    let isGarbled = false;
+    const transport: Transport = (request) => {
+      const { body } = request;
+      if (isGarbled || body === undefined || !request.url.includes('X-Amz-Signature')) return nodeTransport(request);
+      isGarbled = true;
+      return nodeTransport({ ...request, body: { ...body, pieces: () => garbled(body) } });
+    };
+    const task = new RunningUpload({ transport, hashes: nodeHashes, open: openSource }, new Blob([bytes]), {
+      server: sdk.line.url,
+      key: 'garbled',
+      mode: 'direct',
+      parallel: 1,
+    });
+    expect(await task.finished).toMatchObject({ mode: 'direct' });
+    await expectStored('garbled', bytes);
+    expect(sdk.storeLine.requests.filter(isSigned).map(({ status }) => status)).toEqual([400, 200, 200]);
   });
 
   test('a store that can be reached is found by the first part', async () => {
@@ -233,6 +273,22 @@ describe('straight to the store', () => {
     expect(await upload({ path }, { server: disk.url }).finished).toMatchObject({ mode: 'relay' });
   });
 });
+
+function pinsOf(requests: readonly ProxiedRequest[]): (string | undefined)[] {
+  return requests
+    .filter(isSigned)
+    .map(({ headers }) => ['content-md5', 'x-amz-checksum-crc32'].find((name) => headers.has(name)));
+}
+
+async function* garbled({ pieces }: RequestBody): AsyncGenerator<Uint8Array> {
+  let isFirst = true;
+  for await (const piece of pieces()) {
+    const bytes = Uint8Array.from(piece);
+    if (isFirst) bytes[0] = (bytes[0] ?? 0) ^ 1;
+    isFirst = false;
+    yield bytes;
+  }
+}
 
 async function startDiskGateway(): Promise<AsyncDisposable & { readonly url: string }> {
   const gateway = await startRestGateway('disk');

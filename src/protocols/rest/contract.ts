@@ -69,6 +69,9 @@ export const uploadBody = z
     contentType: z.string().optional(),
     metadata: z.record(z.string(), z.string()),
     digest: digestField.optional(),
+    signedChecksum: z.enum(['crc32', 'md5']).optional().openapi({
+      description: 'The cheapest checksum by which a signed URL pins its part; absent where no URLs are signed',
+    }),
     etag: z.string().optional(),
     location: z.string().optional(),
     createdAt: instant,
@@ -121,7 +124,7 @@ export const signBody = z
       .record(z.string().regex(/^[1-9]\d*$/), digestField)
       .optional()
       .openapi({
-        description: 'MD5 by part number: the URL then takes no other content',
+        description: 'MD5 by part number, or CRC-32 where signedChecksum says so: the URL then takes no other content',
       }),
   })
   .openapi('SignParts');

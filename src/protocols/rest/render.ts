@@ -6,8 +6,9 @@ import type { MissingPartJson, PartJson, UploadJson } from './contract.ts';
 import { publicUrlOf, type RestDeps } from './front.ts';
 
 /** An upload as JSON. Its token and a front's secrets are never part of it. */
-export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 'readsObjects'>): UploadJson {
+export function renderUpload(upload: Upload, deps: Omit<RestDeps, 'admission'>): UploadJson {
   const { layout, sizeBytes } = upload;
+  const { store } = deps.core;
   return {
     id: upload.id,
     state: upload.state,
@@ -23,6 +24,7 @@ export function renderUpload(upload: Upload, deps: Pick<RestDeps, 'publicUrl' | 
     ...present('contentType', upload.contentType),
     metadata: { ...upload.metadata },
     ...present('digest', upload.digest && formatDigest(upload.digest.algorithm, upload.digest.value)),
+    ...(upload.state === 'open' && store.capabilities.presigns ? { signedChecksum: store.pinsBy() } : {}),
     ...present('etag', upload.etag),
     ...(upload.state === 'completed' && deps.readsObjects ? { location: locationOf(upload, publicUrlOf(deps)) } : {}),
     createdAt: upload.createdAt.toISOString(),

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
+import type { Pin } from '../../core/ports.ts';
 import { requireScope } from '../../core/principal.ts';
 import { mostSignedAtOnce, signParts } from '../../core/sign.ts';
 import { parseDigestField } from '../http/digest-fields.ts';
@@ -31,7 +32,7 @@ export function addSignParts(app: OpenAPIHono<HttpEnv>, deps: RestDeps): void {
       uploadId: c.req.valid('param').id,
       partNumbers: numbersOf(partNumbers),
       expiresInSeconds: expiresIn,
-      md5s: new Map(Object.entries(checksums).map(([partNumber, field]) => [Number(partNumber), md5Of(field)])),
+      pins: new Map(Object.entries(checksums).map(([partNumber, field]) => [Number(partNumber), pinOf(field)])),
     });
     c.header('Cache-Control', 'no-store');
     return c.json(
@@ -63,10 +64,17 @@ function numbersOf(wanted: SignJson['partNumbers']): number[] {
   return Array.from({ length: count }, (_, index) => wanted.from + index);
 }
 
-function md5Of(field: string): string {
-  const md5 = parseDigestField(field, 'checksums').get('md5');
-  if (md5 !== undefined) return md5;
-  throw new UploadError('invalid_request', 'checksums: a signed URL can pin an MD5 only, md5=:…:.', {
-    details: { field: 'checksums' },
-  });
+function pinOf(field: string): Pin {
+  const stated = parseDigestField(field, 'checksums');
+  for (const algorithm of ['md5', 'crc32'] as const) {
+    const value = stated.get(algorithm);
+    if (value !== undefined) return { algorithm, value };
+  }
+  throw new UploadError(
+    'invalid_request',
+    'checksums: a signed URL can pin an MD5 or a CRC-32, md5=:…: or crc32=:…:.',
+    {
+      details: { field: 'checksums' },
+    },
+  );
 }

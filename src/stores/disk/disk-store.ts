@@ -98,6 +98,7 @@ export function createDiskStore(options: { readonly root: string; readonly limit
     listObjects: ({ bucket, prefix }, { signal } = {}) =>
       list('listObjects', signal, listObjects(places, bucket, prefix)),
 
+    pinsBy: () => 'md5',
     presignUploadPart: async () => {
       throw new StoreError('refused', 'the disk store signs no URLs: parts go through the gateway');
     },

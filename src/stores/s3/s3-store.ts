@@ -10,6 +10,9 @@ export type S3StoreOptions = S3Connection & { readonly limits: StoreLimits };
 /** MinIO deletes an unfinished upload so long after its creation: MINIO_API_STALE_UPLOADS_EXPIRY's default. */
 const minioKeepsMs = 24 * 60 * 60 * 1000;
 
+/** What other servers make of a checksum that Create did not name differs: MinIO verifies it. */
+const isMinio = (server: string | undefined) => server?.startsWith('MinIO') ?? false;
+
 /** Any server that speaks S3. */
 export function createS3Store(options: S3StoreOptions): ObjectStore {
   const clients = createClients(options);
@@ -17,12 +20,13 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     limits: options.limits,
     capabilities: { verifies: new Set(['md5']), presigns: true, etagIsMd5: true },
     description: describe(options),
-    keepsUnfinishedMs: () => (clients.server()?.startsWith('MinIO') ? minioKeepsMs : undefined),
+    keepsUnfinishedMs: () => (isMinio(clients.server()) ? minioKeepsMs : undefined),
     ...multipartCalls(clients),
     ...objectCalls(clients),
     listParts: (input, callOptions) => listParts(clients.control, input, callOptions),
     listMultipartUploads: (input, callOptions) => listMultipartUploads(clients.control, input, callOptions),
     listObjects: (input, callOptions) => listObjects(clients.control, input, callOptions),
+    pinsBy: () => (isMinio(clients.server()) ? 'crc32' : 'md5'),
     presignUploadPart: (input) => presignUploadPart(clients.control, input),
     close: async () => clients.close(),
   };

@@ -85,6 +85,20 @@ describe.skipIf(!hasS3)('parts that go straight to the store', () => {
     await refused(gateway.client.request('POST', `/uploads/${id}/parts`, { parts }), 400, 'invalid_request');
   });
 
+  test('are pinned by what the upload says, or by an MD5', async () => {
+    const { id, signedChecksum } = await gateway.client.create({ key: 'pinned', size: 3 });
+    expect(signedChecksum).toBe('crc32');
+    const wanted = (checksum: string) => ({ partNumbers: [1], checksums: { 1: checksum } });
+    expect(await gateway.client.sign(id, wanted('crc32=:AAAAAA==:'))).toMatchObject({
+      parts: [{ headers: { 'x-amz-checksum-crc32': 'AAAAAA==' } }],
+    });
+    expect(await gateway.client.sign(id, wanted('md5=:CY9rzUYh03PK3k6DJie09g==:'))).toMatchObject({
+      parts: [{ headers: { 'Content-MD5': 'CY9rzUYh03PK3k6DJie09g==' } }],
+    });
+    const other = gateway.client.request('POST', `/uploads/${id}/parts/sign`, wanted('crc32c=:AAAAAA==:'));
+    await refused(other, 400, 'invalid_request');
+  });
+
   test('the store refuses a body of another length than was signed', async () => {
     const { id } = await gateway.client.create({ key: 'length', size: 3 });
     expect((await sendDirectly(id, 1, bytesOf(4))).status).toBe(403);
