@@ -51,7 +51,7 @@ export function addPush(program: Command): void {
         .argParser(parseCount)
         .default(4),
     )
-    .option('--part-size <size>', 'of each part: 64M (default: chosen by the gateway)', parseSize)
+    .option('--part-size <size>', 'of each part: 64M (default: 8M or more, by the size)', parseSize)
     .option('--window <size>', 'of a pipe: what is held until it is stored (default: 64M)', parseSize)
     .addOption(
       new Option('--limit-rate <rate>', 'bytes a second, all parts together: 500K, 10M')

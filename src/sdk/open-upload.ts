@@ -5,6 +5,9 @@ import type { ResumeRecord, UploadOptions } from './options.ts';
 import type { Patience } from './retrying.ts';
 import type { Source } from './sources/source.ts';
 
+const largePartBytes = 16 * 1024 ** 2;
+const mostParts = 10_000;
+
 export interface OpenedUpload {
   readonly upload: UploadJson;
   readonly isResumed: boolean;
@@ -110,7 +113,8 @@ async function create(opening: Opening, idempotencyKey: string): Promise<UploadJ
 
 function bodyOf({ options, source }: Opening): CreateJson {
   const key = options.key ?? (source.kind === 'seekable' ? source.name : undefined);
-  const { bucket, contentType, metadata, ifNoneMatch, expiresInSeconds, partSizeBytes } = options;
+  const { bucket, contentType, metadata, ifNoneMatch, expiresInSeconds } = options;
+  const partSizeBytes = options.partSizeBytes ?? preferredPartSize(source);
   return {
     ...(key !== undefined && { key }),
     ...(source.sizeBytes !== undefined && { size: source.sizeBytes }),
@@ -121,6 +125,16 @@ function bodyOf({ options, source }: Opening): CreateJson {
     ...(expiresInSeconds !== undefined && { expiresIn: expiresInSeconds }),
     ...(partSizeBytes !== undefined && { partSize: partSizeBytes }),
   };
+}
+
+/**
+ * Of a large source larger parts than the gateway would take: each costs a few requests, and there are enough of them
+ * to send several at once. Beyond what so many parts hold the gateway knows better.
+ */
+export function preferredPartSize({ kind, sizeBytes = 0 }: Pick<Source, 'kind' | 'sizeBytes'>): number | undefined {
+  // What comes once is held in memory part by part.
+  if (kind === 'stream' || sizeBytes < 32 * largePartBytes) return undefined;
+  return sizeBytes <= mostParts * largePartBytes ? largePartBytes : undefined;
 }
 
 /** The name under which an upload is remembered, where the caller gives none. */

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatCrc32, joinCrc32s, parseCrc32 } from '../../src/sdk/hashes.ts';
+import { preferredPartSize } from '../../src/sdk/open-upload.ts';
 import { ChunkSize, Parallelism, Throttle } from '../../src/sdk/pace.ts';
 import { Rate } from '../../src/sdk/rate.ts';
 import { Slot } from '../../src/sdk/slot.ts';
@@ -74,6 +75,18 @@ describe('a window', () => {
       }),
     );
   });
+});
+
+test('large files are cut into larger parts, as far as parts go', () => {
+  const GiB = 1024 * MiB;
+  const preferred = (sizeBytes: number) => preferredPartSize({ kind: 'seekable', sizeBytes });
+  expect([GiB / 2 - 1, GiB / 2, 160_000 * MiB, 160_000 * MiB + 1].map(preferred)).toEqual([
+    undefined,
+    16 * MiB,
+    16 * MiB,
+    undefined,
+  ]);
+  expect(preferredPartSize({ kind: 'stream', sizeBytes: GiB })).toBeUndefined();
 });
 
 describe('the size of chunks', () => {

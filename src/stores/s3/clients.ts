@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { sendContentMd5, watchServerHeader } from './middleware.ts';
+import { Places } from './places.ts';
 import { SignedPuts } from './signed-put.ts';
 
 export interface S3Connection {
@@ -29,6 +30,7 @@ const defaultTimeouts: S3Timeouts = { connectMs: 5_000, idleMs: 60_000, commitId
 export interface S3Clients {
   /** Bodies in. Never repeated: a stream can be read once. */
   readonly puts: SignedPuts;
+  readonly places: Places;
   /** Bodies out. */
   readonly data: S3Client;
   /** Calls that are safe to repeat, and are repeated. */
@@ -63,10 +65,12 @@ export function createClients(connection: S3Connection): S3Clients {
   const control = client(handler(controlAgents, timeouts.idleMs), 3);
   const commit = client(handler(controlAgents, timeouts.commitIdleMs), 1);
   sendContentMd5(control);
+  // This client asks for the bucket at the start, and so is the first to learn how far the store's clock is off.
+  const places = new Places(control);
 
   return {
-    // This client asks for the bucket at the start, and so is the first to learn how far the store's clock is off.
-    puts: new SignedPuts(control, dataHandler, sawServer),
+    puts: new SignedPuts(places, dataHandler, sawServer),
+    places,
     data,
     control,
     commit,

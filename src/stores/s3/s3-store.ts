@@ -27,7 +27,7 @@ export function createS3Store(options: S3StoreOptions): ObjectStore {
     listMultipartUploads: (input, callOptions) => listMultipartUploads(clients.control, input, callOptions),
     listObjects: (input, callOptions) => listObjects(clients.control, input, callOptions),
     pinsBy: () => (isMinio(clients.server()) ? 'crc32' : 'md5'),
-    presignUploadPart: (input) => presignUploadPart(clients.control, input),
+    presignUploadPart: (input) => presignUploadPart(clients.places, input),
     close: async () => clients.close(),
   };
 }
