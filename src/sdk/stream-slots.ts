@@ -120,22 +120,21 @@ function tooLong(source: StreamSource): SourceError {
 /** So many bytes at a time, whatever pieces they come in. */
 class Reader {
   readonly #iterator: AsyncIterator<Uint8Array>;
-  readonly #stopped: Promise<never>;
+  readonly #signal: AbortSignal;
+  #stop: (reason: unknown) => void = () => {};
   #rest: Uint8Array = new Uint8Array();
   #hasEnded = false;
 
   constructor(source: StreamSource, signal: AbortSignal) {
     this.#iterator = source.pieces[Symbol.asyncIterator]();
-    this.#stopped = new Promise((_, reject) => {
-      const stop = () => {
-        reject(signal.reason);
-        // What it waits for may never come: nobody waits with it.
-        this.#iterator.return?.()?.catch(() => {});
-      };
-      if (signal.aborted) stop();
-      else signal.addEventListener('abort', stop, { once: true });
-    });
-    this.#stopped.catch(() => {});
+    this.#signal = signal;
+    const stop = () => {
+      this.#stop(signal.reason);
+      // What it waits for may never come: nobody waits with it.
+      this.#iterator.return?.()?.catch(() => {});
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
   }
 
   /** Fewer only at the end. */
@@ -153,22 +152,27 @@ class Reader {
   /** Waits for the next piece where it must. */
   async hasEnded(): Promise<boolean> {
     while (this.#rest.length === 0 && !this.#hasEnded) {
-      const { done, value } = await Promise.race([this.#next(), this.#stopped]);
+      const { done, value } = await this.#next();
       if (done === true) this.#hasEnded = true;
       else this.#rest = value;
     }
     return this.#hasEnded;
   }
 
-  async #next(): Promise<IteratorResult<Uint8Array>> {
-    try {
-      return await this.#iterator.next();
-    } catch (error) {
-      if (isPartwayError(error)) throw error;
-      throw new SourceError(`The source broke off: ${error instanceof Error ? error.message : String(error)}`, {
-        code: 'source_unreadable',
-        cause: error,
-      });
-    }
+  /** Not raced against one promise for all of them, which would keep something of each. */
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    this.#signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      this.#stop = reject;
+      this.#iterator.next().then(resolve, (error: unknown) => reject(brokeOff(error)));
+    });
   }
+}
+
+function brokeOff(error: unknown): unknown {
+  if (isPartwayError(error)) return error;
+  return new SourceError(`The source broke off: ${error instanceof Error ? error.message : String(error)}`, {
+    code: 'source_unreadable',
+    cause: error,
+  });
 }

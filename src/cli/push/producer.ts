@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { SourceError } from '../../sdk/node/index.ts';
+import { piecesOf } from './pieces.ts';
 
 /** A command whose output is pushed. */
 export interface Producer {
@@ -28,7 +29,7 @@ export function startProducer(command: string, args: readonly string[]): Produce
       return exitCode;
     },
     pieces: (async function* () {
-      yield* child.stdout;
+      yield* piecesOf(child.stdout);
       const failure = await ended;
       if (failure === undefined) return;
       throw new SourceError(`${command}: ${failure}`, { code: 'producer_failed' });

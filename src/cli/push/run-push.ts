@@ -12,6 +12,7 @@ import { exitCodeOf } from '../failure.ts';
 import type { PushFlags } from '../push.ts';
 import { serverOptionsOf } from '../server-options.ts';
 import { createDisplay, type Display } from './display.ts';
+import { piecesOf } from './pieces.ts';
 import { type PushItem, planPush } from './plan.ts';
 import { type Producer, startProducer } from './producer.ts';
 import { resumeCommand } from './resume-command.ts';
@@ -80,7 +81,7 @@ async function pushItem(
   try {
     if (item.kind === 'file') return { result: await pushFile(pushing, item.path, item.key) };
     if (item.kind === 'command') producer = startProducer(item.command, item.args);
-    const pieces = producer?.pieces ?? (process.stdin as AsyncIterable<Uint8Array>);
+    const pieces = producer?.pieces ?? piecesOf(process.stdin);
     pushing.current.task = upload(pieces, optionsOf(pushing, item.key));
     const result = await pushing.current.task.finished;
     display.pushed(result);
