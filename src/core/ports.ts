@@ -160,8 +160,11 @@ export interface ObjectStore {
     options?: CallOptions,
   ): Promise<{ etag: string }>;
 
-  /** All stored parts in ascending order, all pages. `no_such_upload` when the store has dropped or ended it. */
-  listParts(input: MultipartAddress, options?: CallOptions): AsyncIterable<StoredPart>;
+  /**
+   * All stored parts in ascending order, all pages. `no_such_upload` when the store has dropped or ended it.
+   * @param input.after only those with a higher number; one that is stored itself: MinIO lists nothing behind any other
+   */
+  listParts(input: MultipartAddress & { readonly after?: number }, options?: CallOptions): AsyncIterable<StoredPart>;
 
   /**
    * Makes the object from exactly these parts. One attempt, never repeated by the adapter. Resolves only

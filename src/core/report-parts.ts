@@ -38,8 +38,10 @@ export async function reportParts(
     throw new UploadError('invalid_request', 'A part is reported twice.', { details: { field: 'parts' } });
   }
   for (const { partNumber } of input.parts) requireLimits(deps.store.limits, { partNumber, sizeBytes: 0 });
-  const recorded = new Map((await partsOf(deps, upload.id)).map(({ partNumber, etag }) => [partNumber, etag]));
-  const listed = new Map((await listAtStore(deps, upload)).map((part) => [part.partNumber, part]));
+  // Behind parts that the store has: what is on record without a gap need not be listed again with each report.
+  const after = Math.min(upload.contiguousParts, Math.min(...named) - 1);
+  const recorded = new Map((await partsOf(deps, upload.id, after)).map(({ partNumber, etag }) => [partNumber, etag]));
+  const listed = new Map((await listAtStore(deps, upload, after)).map((part) => [part.partNumber, part]));
   const agreed: AdoptedPart[] = [];
   const missing: ReportedPart[] = [];
   let fixesSizeBytes: number | undefined;
@@ -83,8 +85,8 @@ function requireTotal(deps: Deps, upload: OpenUpload, agreed: readonly AdoptedPa
   requireSize(upload.layout.kind === 'planned' ? end : total, deps.settings);
 }
 
-async function listAtStore(deps: Deps, upload: OpenUpload): Promise<StoredPart[]> {
-  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+async function listAtStore(deps: Deps, upload: OpenUpload, after: number): Promise<StoredPart[]> {
+  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId, after };
   return withinStoreWait(deps, [deps.halted], async (options) => {
     try {
       return await tellingFaults(deps, 'listParts', upload.id, () =>

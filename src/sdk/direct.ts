@@ -5,7 +5,6 @@ import type { Flight } from './progress.ts';
 import { again } from './relay.ts';
 import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
-import { interruptible } from './wait.ts';
 
 /** A part that the store has taken, and the gateway has not heard of yet. */
 interface Arrived {
@@ -89,15 +88,11 @@ export class Direct {
   }
 }
 
-/**
- * Tells the gateway which parts went straight to the store. One report at a time, with all that has arrived
- * meanwhile; the store lists its parts for each, so they take a tenth of the time at most.
- */
+/** Tells the gateway which parts went straight to the store. One report at a time, with all that has arrived meanwhile. */
 class Reporter {
   readonly #run: Run;
   #waiting: Arrived[] = [];
   #reporting: Promise<void> | undefined;
-  #isLast = Promise.withResolvers<void>();
 
   constructor(run: Run) {
     this.#run = run;
@@ -114,18 +109,12 @@ class Reporter {
 
   /** All that arrived is on record, or the run has failed. */
   async end(): Promise<void> {
-    this.#isLast.resolve();
     await this.#reporting;
-    this.#isLast = Promise.withResolvers();
   }
 
   async #reportAll(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const parts = this.#waiting.splice(0);
-      const begunMs = performance.now();
-      await this.#report(parts);
-      const pauseMs = 9 * (performance.now() - begunMs);
-      await Promise.race([interruptible(Math.min(longestPauseMs, pauseMs), this.#run.signal), this.#isLast.promise]);
+      await this.#report(this.#waiting.splice(0));
     }
   }
 
@@ -148,5 +137,3 @@ class Reporter {
     }
   }
 }
-
-const longestPauseMs = 10_000;

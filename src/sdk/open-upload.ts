@@ -41,6 +41,14 @@ export async function forget({ options, source, client }: Opening): Promise<void
   if (source.kind === 'seekable') await options.resumeStore?.delete(fingerprintOf(options, client, source.place));
 }
 
+/** The upload is completed: what is remembered of it has served. */
+export async function settle({ options, source, client }: Opening): Promise<void> {
+  if (source.kind !== 'seekable') return;
+  const { resumeStore } = options;
+  const fingerprint = fingerprintOf(options, client, source.place);
+  await (resumeStore?.complete?.(fingerprint) ?? resumeStore?.delete(fingerprint));
+}
+
 /** Gives up what an earlier call has begun. */
 export async function dropEarlier(opening: Opening): Promise<void> {
   const { client, options, source, patience, signal } = opening;
@@ -79,7 +87,7 @@ async function recall(opening: Opening): Promise<ResumeRecord> {
   const place = source.kind === 'seekable' ? source.place : '';
   const remembered = await options.resumeStore?.get(fingerprintOf(options, client, place));
   if (remembered?.identity === identity) return remembered;
-  if (remembered?.uploadId !== undefined) {
+  if (remembered?.uploadId !== undefined && remembered.isCompleted !== true) {
     throw new SourceError(
       `${place} has changed since its upload was begun (${remembered.identity}, now ${identity}). Nothing was completed. ` +
         'Begin anew, and what was sent is dropped; or send a copy or snapshot, which stays as it is.',

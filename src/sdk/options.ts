@@ -26,6 +26,8 @@ export interface ResumeRecord {
   /** Under this key the upload was, or was to be, created. */
   readonly idempotencyKey: string;
   readonly uploadId?: string | undefined;
+  /** It is completed, and not sent again while its source is the same. */
+  readonly isCompleted?: boolean | undefined;
 }
 
 /** Where records are kept over calls. `set` resolves once it will survive the process. */
@@ -33,6 +35,8 @@ export interface ResumeStore {
   get(fingerprint: string): Promise<ResumeRecord | undefined>;
   set(fingerprint: string, record: ResumeRecord): Promise<void>;
   delete(fingerprint: string): Promise<void>;
+  /** Called in place of `delete` for an upload that is completed. A later call for the same source finds it so. */
+  complete?(fingerprint: string): Promise<void>;
 }
 
 export interface UploadOptions extends ServerOptions {

@@ -12,7 +12,7 @@ import {
 } from './errors.ts';
 import type { Hashes } from './hashes.ts';
 import { missingSlots } from './missing-slots.ts';
-import { dropEarlier, forget, type Opening, openUpload } from './open-upload.ts';
+import { dropEarlier, forget, type Opening, openUpload, settle } from './open-upload.ts';
 import type { UploadMode, UploadOptions, UploadProgress, UploadResult, UploadTask } from './options.ts';
 import { ChunkSize, Parallelism, Throttle } from './pace.ts';
 import { Progress } from './progress.ts';
@@ -226,7 +226,7 @@ export class RunningUpload implements UploadTask {
   }
 
   async #completed(opening: Opening, upload: UploadJson, digest: string | undefined): Promise<UploadResult> {
-    await forget(opening);
+    await settle(opening);
     this.#progress.enter('completed');
     return {
       upload,

@@ -255,6 +255,30 @@ describe('several files', () => {
     await expectStored('p/folder/inner/b', bytesOf(6, 'b'));
   });
 
+  test('those that came before a break are not sent again, unless they have changed; once all are there everything is', async () => {
+    const paths = await Promise.all(['x', 'y', 'z'].map((name) => fileOf(`several-${name}`, bytesOf(1000, name))));
+    const args = ['push', '--prefix', 's/', ...paths];
+    const others = await stateFiles();
+    const held = sdk.line.rule({ match: isData, after: 2, fault: { kind: 'hold' } });
+    const first = start(args);
+    await held.reached;
+    first.kill('SIGKILL');
+    await first.ended;
+    sdk.clear();
+    await appendFile(join(folder, 'several-y'), 'more');
+    const { code, stderr } = await partway(args);
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringMatching(/^several-x: is pushed already\n3 files pushed: 2.9 KiB, 2.0 KiB sent in/),
+    });
+    expect(bytesIn(sdk.line, isData)).toBe(2004);
+    await expectStored('s/several-y', Buffer.concat([bytesOf(1000, 'y'), Buffer.from('more')]));
+    expect(await stateFiles()).toEqual(others);
+    sdk.clear();
+    expect(await partway(args)).toMatchObject({ code: 0 });
+    expect(bytesIn(sdk.line, isData)).toBe(3004);
+  });
+
   test('one that fails does not keep the others, and its code is the exit code', async () => {
     const one = await fileOf('one', bytesOf(5));
     const { code, stdout, stderr } = await partway(['push', '--prefix', 'q/', 'folder/link', one]);

@@ -132,6 +132,19 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         await store.abortMultipartUpload(upload);
       });
 
+      it('are listed from behind one of them', async () => {
+        const upload = await open();
+        for (const partNumber of [2, 3, 5]) await send(upload, partNumber, bytes(partNumber));
+        const behind = async (after: number) =>
+          (await all(store.listParts({ ...upload, after }))).map(({ partNumber }) => partNumber);
+        expect([await behind(0), await behind(2), await behind(3), await behind(5)]).toEqual([
+          [2, 3, 5],
+          [3, 5],
+          [5],
+          [],
+        ]);
+      });
+
       it('are not listed before there are any', async () => {
         expect(await all(store.listParts(await open()))).toEqual([]);
       });

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import {
   isInterruptedError,
   isPartwayError,
+  type ResumeStore,
   type ServerOptions,
   type UploadOptions,
   type UploadResult,
@@ -12,6 +13,7 @@ import { exitCodeOf } from '../failure.ts';
 import type { PushFlags } from '../push.ts';
 import { serverOptionsOf } from '../server-options.ts';
 import { createDisplay, type Display } from './display.ts';
+import { KnownUntilAllAreDone } from './known-until-all-are-done.ts';
 import { piecesOf } from './pieces.ts';
 import { type PushItem, planPush } from './plan.ts';
 import { type Producer, startProducer } from './producer.ts';
@@ -25,6 +27,7 @@ interface Pushing {
   readonly display: Display;
   readonly signals: Signals;
   readonly state: StateFiles;
+  readonly resumeStore: ResumeStore;
   /** What is under way. */
   readonly current: { task?: UploadTask };
 }
@@ -43,7 +46,10 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
     const server = await serverOptionsOf(flags);
     const { items, skipped } = await planPush(operands, flags);
     for (const path of skipped) display.note(`${path} is no regular file: not pushed`);
-    const pushing = { flags, server, display, signals, current, state: new StateFiles(process.env) };
+    const state = new StateFiles(process.env);
+    const together = new KnownUntilAllAreDone(state);
+    const resumeStore = items.length > 1 ? together : state;
+    const pushing = { flags, server, display, signals, current, state, resumeStore };
     for (const item of items) {
       const outcome = await pushItem(pushing, item);
       totals.files++;
@@ -56,6 +62,7 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
       exitCode ||= outcome.exitCode;
       if (endsAll(outcome.exitCode)) break;
     }
+    if (exitCode === 0) await together.forget();
     if (items.length > 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
   } catch (error) {
     exitCode = exitCodeOf(error);
@@ -98,12 +105,12 @@ async function pushItem(
 }
 
 async function pushFile(pushing: Pushing, path: string, key: string): Promise<UploadResult> {
-  const { state, server, flags, display } = pushing;
+  const { state, resumeStore, server, flags, display } = pushing;
   const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path)]);
   await using _held = await state.hold(fingerprint, path);
   pushing.current.task = upload(
     { path },
-    { ...optionsOf(pushing, key), fingerprint, resumeStore: state, restart: flags.restart === true },
+    { ...optionsOf(pushing, key), fingerprint, resumeStore, restart: flags.restart === true },
   );
   const result = await pushing.current.task.finished;
   display.pushed(result);

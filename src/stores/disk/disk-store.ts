@@ -135,9 +135,14 @@ async function storePartOf(
   }
 }
 
-async function* partsOf(places: Places, input: MultipartAddress): ReturnType<ObjectStore['listParts']> {
+async function* partsOf(
+  places: Places,
+  { after = 0, ...input }: Parameters<ObjectStore['listParts']>[0],
+): ReturnType<ObjectStore['listParts']> {
   try {
-    yield* listParts(places.upload(input));
+    for await (const part of listParts(places.upload(input))) {
+      if (part.partNumber > after) yield part;
+    }
   } catch (error) {
     throw isMissing(error) ? noSuchUpload(input.storeUploadId) : error;
   }

@@ -10,10 +10,10 @@ import { callStore } from './call.ts';
 
 export async function* listParts(
   client: S3Client,
-  { bucket, key, storeUploadId }: MultipartAddress,
+  { bucket, key, storeUploadId, after = 0 }: MultipartAddress & { readonly after?: number },
   { signal }: CallOptions = {},
 ): AsyncGenerator<StoredPart> {
-  let marker: string | undefined;
+  let marker = after === 0 ? undefined : String(after);
   do {
     const command = new ListPartsCommand({
       Bucket: bucket,
