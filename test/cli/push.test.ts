@@ -335,7 +335,7 @@ describe('what comes once', () => {
 
   test('a command that is not there', async () => {
     const { code, stderr } = await partway(['push', 'none', '--from-command', '--', 'no-such-command']);
-    expect({ code, stderr }).toMatchObject({ code: 127, stderr: expect.stringContaining('there is no such command') });
+    expect({ code, stderr }).toMatchObject({ code: 127, stderr: expect.stringContaining('there is no command') });
   });
 
   test('interrupted, nothing of it is kept', async () => {

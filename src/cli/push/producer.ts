@@ -17,11 +17,11 @@ export function startProducer(command: string, args: readonly string[]): Produce
   const ended = new Promise<string | undefined>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       exitCode = error.code === 'ENOENT' ? 127 : 126;
-      resolve(error.code === 'ENOENT' ? 'there is no such command' : error.message);
+      resolve(error.code === 'ENOENT' ? `there is no command ${command}` : `${command}: ${error.message}`);
     });
     child.once('close', (code, signal) => {
       exitCode ??= code ?? 128 + (signalNumbers[signal ?? ''] ?? 0);
-      resolve(code === 0 ? undefined : code === null ? `it was ended by ${signal}` : `it ended with ${code}`);
+      resolve(code === 0 ? undefined : `${command} ${code === null ? `was ended by ${signal}` : `ended with ${code}`}`);
     });
   });
   return {
@@ -32,7 +32,7 @@ export function startProducer(command: string, args: readonly string[]): Produce
       yield* piecesOf(child.stdout);
       const failure = await ended;
       if (failure === undefined) return;
-      throw new SourceError(`${command}: ${failure}`, { code: 'producer_failed' });
+      throw new SourceError(`${failure}. Nothing was completed.`, { code: 'producer_failed' });
     })(),
     stop: () => void (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')),
   };
