@@ -9,11 +9,12 @@ import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
 import { type Dependency, healthPaths, healthRoutes } from './protocols/http/health.ts';
-import { problemResponse } from './protocols/http/problem.ts';
+import { lookIn, problemResponse } from './protocols/http/problem.ts';
 import { hasBody } from './protocols/http/raw-body.ts';
 import { referenceRoutes } from './protocols/http/reference.ts';
 import { restFront } from './protocols/rest/index.ts';
 import { restProblems } from './protocols/rest/problems.ts';
+import { tusFront } from './protocols/tus/index.ts';
 
 export interface AppOptions {
   readonly core: Deps;
@@ -69,7 +70,7 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     onFault: (requestId, error) => log.warn({ requestId, code: error.code, err: error.cause }, error.message),
     onBug: (requestId, error) => log.error({ requestId, err: error }, 'unexpected error'),
   };
-  app.onError(answerErrors(restProblems, errorLog));
+  app.onError(answerErrors(lookIn(restProblems), errorLog));
 
   app.notFound((c) =>
     problemResponse({
@@ -95,5 +96,6 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
   app.route('/', contentRangeFront({ ...options, errorLog }));
   app.route('/', restFront({ ...options, errorLog }));
   app.route('/', googleFront({ ...options, errorLog }));
+  app.route('/', tusFront({ ...options, errorLog }));
   return app;
 }

@@ -442,6 +442,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     readonly etag: string;
     readonly retentionMs: number;
   }): Promise<Upload | undefined>;
+  /** `completed → deleted`: its object is gone. */
+  markDeleted(input: { readonly id: string; readonly retentionMs: number }): Promise<void>;
   /**
    * `completing → open`: the store refused. In the same transaction takes the parts out of the record that the
    * store does not have so, and moves the counters back. `undefined`: the claim is no longer this one's.

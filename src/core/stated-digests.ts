@@ -2,20 +2,29 @@ import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } f
 import { UploadError } from './errors.ts';
 import { finishDigests } from './kept-digests.ts';
 
+/** What is stated only behind the body: digests by some of these algorithms. */
+export interface TrailingDigests {
+  readonly among: readonly DigestAlgorithm[];
+  /** Called once the body has ended. @throws UploadError where nothing is stated, or nothing that can be a digest */
+  readonly stated: () => Digests;
+}
+
 /** What a client states of a body, held against the body as it passes. */
 export class StatedDigests {
   /** `undefined` where nothing is stated. */
-  static of(stated: Digests = {}): StatedDigests | undefined {
-    return Object.keys(stated).length === 0 ? undefined : new StatedDigests(stated);
+  static of(stated: Digests | TrailingDigests = {}): StatedDigests | undefined {
+    if (isTrailing(stated)) return new StatedDigests(stated);
+    const among = Object.keys(stated) as DigestAlgorithm[];
+    return among.length === 0 ? undefined : new StatedDigests({ among, stated: () => stated });
   }
 
-  readonly #stated: Digests;
+  readonly #stated: () => Digests;
   readonly #running: readonly RunningDigest[];
   #verified: Promise<void> | undefined;
 
-  constructor(stated: Digests) {
+  private constructor({ among, stated }: TrailingDigests) {
     this.#stated = stated;
-    this.#running = (Object.keys(stated) as DigestAlgorithm[]).map(startDigest);
+    this.#running = among.map(startDigest);
   }
 
   see(chunk: Buffer): void {
@@ -24,9 +33,13 @@ export class StatedDigests {
 
   /** Once all of the body was seen. @throws UploadError `digest_mismatch` */
   verify(): Promise<void> {
-    this.#verified ??= finishDigests(this.#running).then((seen) => requireTrue(this.#stated, seen));
+    this.#verified ??= finishDigests(this.#running).then((seen) => requireTrue(this.#stated(), seen));
     return this.#verified;
   }
+}
+
+function isTrailing(stated: Digests | TrailingDigests): stated is TrailingDigests {
+  return 'among' in stated;
 }
 
 /** @throws UploadError `digest_mismatch` where one that was computed is not the one stated */

@@ -17,7 +17,7 @@ import { RangeWrite, sizeError } from './range-write.ts';
 import { repeatSlot } from './repeat-slot.ts';
 import { startMd5 } from './running-md5.ts';
 import { isToComplete } from './settle.ts';
-import { StatedDigests } from './stated-digests.ts';
+import { StatedDigests, type TrailingDigests } from './stated-digests.ts';
 import { streamSlot } from './stream-slot.ts';
 import { completeWhole, tellSize } from './tell-size.ts';
 import type { Upload } from './upload.ts';
@@ -44,7 +44,7 @@ export interface WriteRangeInput {
   /** How many bytes this client sends in each request, as far as known: the layout follows it. */
   readonly chunkSizeBytes?: number | undefined;
   /** What the client states of the body, base64: it counts as a whole if they are true, and nothing of it if not. */
-  readonly digests?: Digests | undefined;
+  readonly digests?: Digests | TrailingDigests | undefined;
   /** Called once, when bytes are wanted: until then the client need not send them. */
   readonly body: () => Readable;
 }

@@ -21,6 +21,7 @@ export function claimRows(
   | 'renewClaim'
   | 'releaseClaim'
   | 'finishCompletion'
+  | 'markDeleted'
   | 'reopen'
   | 'finishAbort'
 > {
@@ -117,6 +118,14 @@ export function claimRows(
         },
         eq(uploads.state, 'completing'),
       ),
+
+    markDeleted: ({ id, retentionMs }) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ state: 'deleted', expiresAt: fromNow(retentionMs), updatedAt: sql`now()` })
+          .where(and(eq(uploads.id, id), eq(uploads.state, 'completed')));
+      }),
 
     reopen: ({ id, claimId, forget = [] }) =>
       connection.transaction(async (tx) => {

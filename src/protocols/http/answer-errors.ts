@@ -3,7 +3,7 @@ import type { ErrorHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { ClientGoneError, UploadError } from '../../core/errors.ts';
 import type { HttpEnv } from './env.ts';
-import { internalProblem, type ProblemTable, problemOf } from './problem.ts';
+import { internalProblem, type LookOf, problemOf } from './problem.ts';
 
 /** Tells of faults and bugs, with the request's id. */
 export interface ErrorLog {
@@ -11,8 +11,8 @@ export interface ErrorLog {
   onBug(requestId: string, error: unknown): void;
 }
 
-/** Answers what a front's routes throw, as that front's table says; what nobody foresaw stays opaque. */
-export function answerErrors(table: ProblemTable, log: ErrorLog): ErrorHandler<HttpEnv> {
+/** Answers what a front's routes throw, as that front says; what nobody foresaw stays opaque. */
+export function answerErrors(lookOf: LookOf, log: ErrorLog): ErrorHandler<HttpEnv> {
   return (error, c) => {
     const requestId = c.get('requestId');
     if (error instanceof ClientGoneError) {
@@ -20,12 +20,12 @@ export function answerErrors(table: ProblemTable, log: ErrorLog): ErrorHandler<H
       return RESPONSE_ALREADY_SENT;
     }
     if (error instanceof UploadError) {
-      if (table[error.code].status >= 500) log.onFault(requestId, error);
-      return problemOf(error, table, requestId);
+      if (lookOf(error).status >= 500) log.onFault(requestId, error);
+      return problemOf(error, lookOf, requestId);
     }
     if (error instanceof HTTPException) {
       // Hono's own refusals, such as malformed JSON.
-      return problemOf(new UploadError('invalid_request', `${error.message}.`), table, requestId);
+      return problemOf(new UploadError('invalid_request', `${error.message}.`), lookOf, requestId);
     }
     log.onBug(requestId, error);
     return internalProblem(requestId);

@@ -1,17 +1,24 @@
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { UploadError, UploadErrorCode } from '../../core/errors.ts';
 
 /** One code's look on a wire. */
 export interface ProblemLook {
-  readonly status: ContentfulStatusCode;
+  readonly status: number;
   readonly title: string;
 }
+
+/** How a front shows an error. */
+export type LookOf = (error: UploadError) => ProblemLook;
+
+export const lookIn =
+  (table: ProblemTable): LookOf =>
+  ({ code }) =>
+    table[code];
 
 export type ProblemTable = Readonly<Record<UploadErrorCode, ProblemLook>>;
 
 /** RFC 9457, section 3: the members of a problem, and our own `code` and details beside them. */
-export function problemOf(error: UploadError, table: ProblemTable, requestId: string): Response {
-  const { status, title } = table[error.code];
+export function problemOf(error: UploadError, lookOf: LookOf, requestId: string): Response {
+  const { status, title } = lookOf(error);
   return problemResponse({
     status,
     requestId,
@@ -36,7 +43,7 @@ export function internalProblem(requestId: string): Response {
 }
 
 export function problemResponse(problem: {
-  readonly status: ContentfulStatusCode;
+  readonly status: number;
   readonly requestId: string;
   readonly retryAfterSeconds?: number | undefined;
   readonly body: Readonly<Record<string, unknown>>;

@@ -1,0 +1,27 @@
+import type { Deps } from './deps.ts';
+import { notOpen } from './find.ts';
+import { provenEtag } from './proof.ts';
+import { tellingFaults, toUploadError } from './store-faults.ts';
+import { withinStoreWait } from './store-wait.ts';
+import type { Upload } from './upload.ts';
+
+/**
+ * Deletes the object that this upload made, if it is still the one at its key; another's stays. Idempotent.
+ * @throws UploadError `state_conflict` where it is not completed, `store_*`
+ */
+export async function deleteCompleted(deps: Deps, upload: Upload): Promise<void> {
+  if (upload.state === 'deleted') return;
+  if (upload.state !== 'completed') throw notOpen(upload);
+  const { id, bucket, storeKey } = upload;
+  try {
+    await withinStoreWait(deps, [deps.halted], async (options) => {
+      if ((await provenEtag(deps, upload, options)) === undefined) return;
+      await tellingFaults(deps, 'deleteObjects', id, () =>
+        deps.store.deleteObjects({ bucket, keys: [storeKey] }, options),
+      );
+    });
+  } catch (error) {
+    throw toUploadError(error);
+  }
+  await deps.records.markDeleted({ id, retentionMs: deps.settings.retentionMs });
+}

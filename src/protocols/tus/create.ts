@@ -1,0 +1,99 @@
+import type { Context } from 'hono';
+import { abortUpload } from '../../core/abort.ts';
+import { createUpload } from '../../core/create.ts';
+import { UploadError } from '../../core/errors.ts';
+import { findUpload } from '../../core/find.ts';
+import { requireScope } from '../../core/principal.ts';
+import type { Upload } from '../../core/upload.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { append } from './append.ts';
+import { checksumOf } from './checksum.ts';
+import { bodyLengthOf, hasChunkType, invalid, wholeNumberOf } from './fields.ts';
+import { confirmed } from './find.ts';
+import { type TusDeps, tusPath } from './front.ts';
+import { meaningOf, parseMetadata } from './metadata.ts';
+import { expiryHeaders, offsetHeaders } from './upload-headers.ts';
+
+/** `POST /files`: a new upload, with its first bytes where the body has some. */
+export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Response> {
+  const principal = c.get('principal');
+  requireScope(principal, 'uploads:write');
+  if (c.req.header('upload-concat') !== undefined)
+    throw invalid('Upload-Concat', 'is of an extension that is not here');
+  const sizeBytes = sizeOf(c);
+  const uploadMetadata = c.req.header('upload-metadata') ?? '';
+  const { contentType, metadata } = meaningOf(uploadMetadata === '' ? new Map() : parseMetadata(uploadMetadata));
+  const bodyBytes = hasChunkType(c) ? bodyLengthOf(c) : 0;
+  const digests = bodyBytes === 0 ? undefined : checksumOf(c.env.incoming);
+  if (sizeBytes !== undefined && (bodyBytes ?? 0) > sizeBytes) throw tooLong(sizeBytes);
+  const created = await createUpload(deps.core, {
+    principal,
+    protocol: 'tus',
+    sizeBytes,
+    layout: 'undecided',
+    isSelfCompleting: true,
+    contentType,
+    metadata,
+    front: { uploadMetadata },
+  });
+  const location = { Location: `${(deps.publicUrl ?? '').replace(/\/$/, '')}${tusPath}/${created.id}` };
+  if (bodyBytes !== 0) {
+    const upload = await withFirstBytes(c, deps, created, { bodyBytes, digests });
+    return c.body(null, 201, { ...location, ...offsetHeaders(upload) });
+  }
+  // "Such an upload is immediately complete after its creation without transferring data using PATCH requests."
+  const upload = sizeBytes === 0 ? await confirmedOrNot(c, deps, created) : created;
+  return c.body(null, 201, { ...location, ...expiryHeaders(upload) });
+}
+
+function sizeOf(c: Context<HttpEnv>): number | undefined {
+  const length = wholeNumberOf(c, 'upload-length');
+  const deferred = c.req.header('upload-defer-length');
+  // "If the Upload-Defer-Length header contains any other value than 1 the server should return a 400 Bad Request status."
+  if (deferred !== undefined && deferred !== '1') throw invalid('Upload-Defer-Length', 'can only be 1');
+  // "The request MUST include one of the following headers"
+  if (length !== undefined && deferred !== undefined)
+    throw invalid('Upload-Defer-Length', 'goes without Upload-Length');
+  if (length === undefined && deferred === undefined) {
+    throw invalid('Upload-Length', 'is missing: send it, or Upload-Defer-Length: 1');
+  }
+  return length;
+}
+
+/**
+ * "The Server SHOULD accept as many bytes as possible and MUST include the Upload-Offset header": where the store fails, its
+ * client hears of the upload, and of what is kept. Of one whose client never hears nothing stays.
+ */
+async function withFirstBytes(
+  c: Context<HttpEnv>,
+  deps: TusDeps,
+  created: Upload,
+  { bodyBytes, digests }: { readonly bodyBytes: number | undefined; readonly digests: ReturnType<typeof checksumOf> },
+): Promise<Upload> {
+  try {
+    return await append(c, deps, created, { offset: 0, bodyBytes, digests, totalBytes: undefined });
+  } catch (error) {
+    const principal = c.get('principal');
+    if (error instanceof UploadError && isFault(error)) return findUpload(deps.core, principal, created.id);
+    await abortUpload(deps.core, principal, created.id).catch(() => undefined);
+    throw error;
+  }
+}
+
+function isFault({ code }: UploadError): boolean {
+  return code === 'busy' || code === 'overloaded' || code.startsWith('store_');
+}
+
+/** What has still to be confirmed is so when it is asked for. */
+async function confirmedOrNot(c: Context<HttpEnv>, deps: TusDeps, created: Upload): Promise<Upload> {
+  return confirmed(c, deps, created).catch((error: unknown) => {
+    if (error instanceof UploadError && isFault(error)) return created;
+    throw error;
+  });
+}
+
+function tooLong(sizeBytes: number): UploadError {
+  return new UploadError('state_conflict', `The body is longer than the ${sizeBytes} bytes of the upload.`, {
+    details: { conflict: 'size', expectedSize: sizeBytes },
+  });
+}

@@ -1,0 +1,55 @@
+import type { Context } from 'hono';
+import { UploadError } from '../../core/errors.ts';
+import { findUpload, goneError } from '../../core/find.ts';
+import { isWhole } from '../../core/settle.ts';
+import { completeWhole } from '../../core/tell-size.ts';
+import type { Upload } from '../../core/upload.ts';
+import type { HttpEnv } from '../http/env.ts';
+import type { TusDeps } from './front.ts';
+
+/** So long a request waits for an object that is being made. */
+const longestWaitMs = 1_000;
+
+/**
+ * The upload of a URL, as the records have it.
+ * @throws UploadError `upload_not_found`, `upload_gone`, `state_conflict`
+ */
+export async function uploadOf(c: Context<HttpEnv>, deps: TusDeps): Promise<Upload> {
+  return requireUsable(await findUpload(deps.core, c.get('principal'), c.req.param('id') ?? ''));
+}
+
+/** @throws UploadError `upload_gone`; `state_conflict` for one whose parts have sizes of their own */
+export function requireUsable(upload: Upload): Upload {
+  const { state, reason, layout } = upload;
+  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
+  if (layout.kind !== 'free') return upload;
+  throw new UploadError('state_conflict', 'The client of this upload chooses its parts: it has no offset.');
+}
+
+/**
+ * An upload of which every byte is durable is told of once the store has made the object: a client takes an offset that is
+ * the length for the end.
+ * @throws UploadError `busy` while that takes longer than a moment, `store_*`
+ */
+export async function confirmed(c: Context<HttpEnv>, { core }: TusDeps, upload: Upload): Promise<Upload> {
+  if (upload.state !== 'completing' && !isWhole(upload)) return upload;
+  if (upload.state === 'completed') return upload;
+  if (upload.isConflicted) {
+    throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
+  }
+  const enough = new AbortController();
+  const completed = completeWhole(core, { principal: c.get('principal'), upload });
+  completed.catch(() => undefined);
+  try {
+    return await Promise.race([completed, core.clock.sleep(longestWaitMs, enough.signal).then(stillCompleting)]);
+  } finally {
+    enough.abort();
+  }
+}
+
+function stillCompleting(): never {
+  throw new UploadError('busy', 'Every byte is stored; the store has not confirmed the object yet. Try again.', {
+    retryAfterSeconds: 2,
+    details: { uploadState: 'completing' },
+  });
+}
