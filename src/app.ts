@@ -7,6 +7,7 @@ import { googleFront } from './protocols/google/index.ts';
 import type { Admission } from './protocols/http/admission.ts';
 import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
+import { allowOrigins } from './protocols/http/cors.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
 import { type Dependency, healthPaths, healthRoutes } from './protocols/http/health.ts';
 import { lookIn, problemResponse } from './protocols/http/problem.ts';
@@ -22,6 +23,8 @@ export interface AppOptions {
   readonly authenticate: ReturnType<typeof authenticate>;
   readonly dependencies: readonly Dependency[];
   readonly publicUrl: string | undefined;
+  /** Whose scripts in browsers may call. */
+  readonly corsOrigins: readonly string[];
   readonly readsObjects: boolean;
   readonly supersedeAfterMs: number;
   readonly readBackBytes: number;
@@ -65,6 +68,8 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       brokeOff ? 'request broke off' : 'request',
     );
   });
+
+  app.use(allowOrigins(options.corsOrigins));
 
   const errorLog: ErrorLog = {
     onFault: (requestId, error) => log.warn({ requestId, code: error.code, err: error.cause }, error.message),

@@ -42,6 +42,9 @@ const timer = spanUpTo(3_600_000);
 const flag = z.stringbool({ error: 'wanted: true or false' });
 const bucketName = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'wanted: a bucket name of S3');
 const url = z.url({ protocol: /^https?$/, error: 'wanted: a URL that begins with http:// or https://' });
+const origin = z.string().refine((text) => text === '*' || text === 'none' || URL.parse(text)?.origin === text, {
+  error: 'wanted: origins such as https://app.example, without a path, separated by commas; or *; or none',
+});
 const smallest = (bytes: number, text: string) =>
   size.refine((given) => given >= bytes, { error: `wanted: at least ${text}` });
 
@@ -98,6 +101,14 @@ const environment = z.object({
   PARTWAY_PUBLIC_URL: url
     .optional()
     .describe('The URL that clients use, for links in answers. Unset: links are relative.'),
+  PARTWAY_CORS_ORIGINS: z
+    .string()
+    .transform((text) => text.split(',').map((origin) => origin.trim()))
+    .pipe(z.array(origin))
+    .optional()
+    .describe(
+      'Origins whose pages may call the gateway, such as https://app.example, separated by commas; `*` for all, `none` for none. Unset: all where PARTWAY_AUTH asks for keys, else none.',
+    ),
   PARTWAY_UPLOAD_LIFETIME: span.default(7 * 86_400_000).describe('An upload that is not completed by then expires.'),
   PARTWAY_STORE_KEEPS: span
     .optional()
@@ -209,6 +220,11 @@ function contradictions(settings: Environment): string[] {
     );
   }
   return faults;
+}
+
+/** Whose scripts in browsers may call: where no key is asked for, any page that somebody opens could otherwise. */
+export function corsOriginsOf({ PARTWAY_CORS_ORIGINS: given, PARTWAY_AUTH: auth }: Settings): readonly string[] {
+  return given?.filter((origin) => origin !== 'none') ?? (auth === 'keys' ? ['*'] : []);
 }
 
 export function isLoopback(host: string): boolean {

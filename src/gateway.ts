@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { createApp } from './app.ts';
-import { formatSize, formatSpan, type Settings } from './config.ts';
+import { corsOriginsOf, formatSize, formatSpan, type Settings } from './config.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { UploadError } from './core/errors.ts';
 import { type AttemptNews, type ObjectStore, StoreError, type UploadRecords } from './core/ports.ts';
@@ -101,6 +101,7 @@ export async function startGateway(settings: Settings, overrides: Overrides = {}
       { name: 'store', check: (signal) => core.store.check(core.settings.defaultBucket, { signal }) },
     ],
     publicUrl: settings.PARTWAY_PUBLIC_URL,
+    corsOrigins: corsOriginsOf(settings),
     readsObjects,
     supersedeAfterMs: settings.PARTWAY_SUPERSEDE_AFTER,
     readBackBytes: settings.PARTWAY_READ_BACK_MAX,
