@@ -4,7 +4,7 @@ import { combinableAlgorithms, type DigestAlgorithm, isCombinable } from './dige
 import { UploadError } from './errors.ts';
 import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
-import { placeOf, requireMetadata, requireSize } from './limits.ts';
+import { placeOf, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
 import type { NewUpload } from './ports.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
@@ -36,6 +36,10 @@ export interface CreateInput {
   readonly sessionHash?: Buffer | undefined;
   /** What the front must give back as it was sent. JSON. */
   readonly front?: Readonly<Record<string, unknown>> | undefined;
+  /** Its object becomes a part of another's, and is nobody's to read. */
+  readonly isPartial?: boolean | undefined;
+  /** The completed uploads of whose objects it is put together. */
+  readonly sources?: readonly string[] | undefined;
 }
 
 /** The name of the object's metadata entry that says which upload made it. */
@@ -72,7 +76,9 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
       id,
       filename: metadata.filename,
     });
-  const place = placeOf({ bucket: input.bucket, key }, principal, settings);
+  const place = input.isPartial
+    ? stagedPlaceOf({ bucket: input.bucket, id }, principal, settings)
+    : placeOf({ bucket: input.bucket, key }, principal, settings);
   if (sizeBytes !== undefined) requireSize(sizeBytes, settings);
   requireMetadata(metadata);
   if (digest !== undefined) requireCombinable(digest.algorithm);
@@ -91,6 +97,7 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
     isSelfCompleting: input.isSelfCompleting ?? false,
     sessionHash: input.sessionHash,
     front: input.front ?? {},
+    sources: input.sources,
     idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, requestHash: hashOf(input) },
     lifetimeMs: Math.min(settings.uploadLifetimeMs, (input.expiresInSeconds ?? Number.POSITIVE_INFINITY) * 1000),
     leaseMs: settings.leaseMs,

@@ -3,6 +3,7 @@ import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { isSameEtag } from './etag.ts';
 import { goneError } from './find.ts';
+import { isStaged } from './limits.ts';
 import { partsOf } from './parts-of.ts';
 import { type StoredPart, StoreError } from './ports.ts';
 import { provenEtag } from './proof.ts';
@@ -131,7 +132,7 @@ async function finish(deps: Deps, claim: HeldClaim, etag: string): Promise<Uploa
     id: claim.upload.id,
     claimId: claim.claimId,
     etag,
-    retentionMs: deps.settings.retentionMs,
+    ...retentionOf(deps, claim.upload),
   });
   if (completed !== undefined) {
     deps.events.emit({ type: 'upload_completed', upload: completed });
@@ -143,6 +144,15 @@ async function finish(deps: Deps, claim: HeldClaim, etag: string): Promise<Uploa
     await deps.clock.sleep(200);
   }
   throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
+}
+
+/** What only serves another upload takes room at the store, and is used soon or never. */
+const stagedRetentionMs = 24 * 60 * 60 * 1000;
+
+function retentionOf({ settings }: Deps, upload: Upload): { retentionMs: number; isStaged: boolean } {
+  return isStaged(upload, settings)
+    ? { retentionMs: Math.min(settings.retentionMs, stagedRetentionMs), isStaged: true }
+    : { retentionMs: settings.retentionMs, isStaged: false };
 }
 
 async function refuse(deps: Deps, claim: HeldClaim, error: unknown, forget: readonly number[] = []): Promise<never> {

@@ -1,4 +1,5 @@
 import { claimOf } from './claim.ts';
+import { joinSources } from './concatenate.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { finishCompletion } from './finish-completion.ts';
@@ -7,6 +8,7 @@ import type { Upload } from './upload.ts';
 
 /** Goes on where whoever covered a slot, or brought the last byte, did not: its process died. */
 export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
+  if (upload.sources !== undefined) return joinSources(deps, upload);
   await composeCovered(deps, upload);
   if (isToComplete(upload, false)) {
     const claimId = deps.newLeaseId();

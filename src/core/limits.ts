@@ -33,6 +33,20 @@ export function placeOf(
   return place;
 }
 
+/** Where the object of an upload goes that is only a part of another's, under the gateway's own prefix. */
+export function stagedPlaceOf(
+  input: { readonly bucket: string | undefined; readonly id: string },
+  principal: Principal,
+  settings: CoreSettings,
+): { bucket: string; key: string; storeKey: string } {
+  const place = placeOf({ bucket: input.bucket, key: `${principal.keyPrefix}${input.id}` }, principal, settings);
+  return { ...place, storeKey: `${settings.stagingPrefix}partial-${input.id}` };
+}
+
+export function isStaged({ storeKey }: { readonly storeKey: string }, { stagingPrefix }: CoreSettings): boolean {
+  return storeKey.startsWith(stagingPrefix);
+}
+
 /** What is wrong with a key, as the end of a sentence that begins with "key". */
 function faultOfKey(key: string, stagingPrefix: string): string | undefined {
   if (Buffer.byteLength(key) > maxKeyBytes) return `must not be longer than ${maxKeyBytes} bytes in UTF-8`;

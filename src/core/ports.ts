@@ -253,6 +253,7 @@ export interface NewUpload {
   readonly isSelfCompleting: boolean;
   readonly sessionHash: Buffer | undefined;
   readonly front: Upload['front'];
+  readonly sources: Upload['sources'];
   readonly idempotency: { readonly key: string; readonly requestHash: string } | undefined;
   readonly lifetimeMs: number;
   /** How long the creation may take before the reaper looks at it. */
@@ -441,6 +442,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     readonly claimId: string;
     readonly etag: string;
     readonly retentionMs: number;
+    /** Its object is the gateway's own, and deleted when the retention is over. */
+    readonly isStaged: boolean;
   }): Promise<Upload | undefined>;
   /** `completed → deleted`: its object is gone. */
   markDeleted(input: { readonly id: string; readonly retentionMs: number }): Promise<void>;

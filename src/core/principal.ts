@@ -15,6 +15,22 @@ export interface Principal {
   readonly keyPrefix: string;
 }
 
+/** Whoever may go on with this one upload, and do nothing else. */
+export function ownerOf(upload: {
+  readonly tenant: string;
+  readonly bucket: string;
+  readonly key: string;
+  readonly storeKey: string;
+}): Principal {
+  return {
+    tenant: upload.tenant,
+    tenantKeyPrefix: upload.storeKey.slice(0, -upload.key.length),
+    scopes: new Set(['uploads:write']),
+    bucket: upload.bucket,
+    keyPrefix: upload.key,
+  };
+}
+
 /** @throws UploadError `forbidden` */
 export function requireScope(principal: Principal, scope: Scope): void {
   if (principal.scopes.has(scope)) return;

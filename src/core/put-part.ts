@@ -69,7 +69,7 @@ async function storePart(
   if (fixesSize) await requireNothingAfter(deps, upload, input.partNumber);
   const { etag, digests } = await sendToStore(deps, live, input, upload);
   const part: Part = { partNumber: input.partNumber, offset, sizeBytes: input.sizeBytes, etag, digests };
-  await commit(deps, attempt, input, part, fixesSize);
+  await commitPart(deps, attempt, input, part, fixesSize);
   deps.events.emit({
     type: 'part_stored',
     uploadId: upload.id,
@@ -110,7 +110,7 @@ async function acknowledgeAgain(
     beforeLast: (values) => requireTrue(input.digests, values),
   });
   // Fenced as any other: the part may have been taken out of the record while the body came.
-  await commit(deps, attempt, input, part, false);
+  await commitPart(deps, attempt, input, part, false);
   return part;
 }
 
@@ -154,7 +154,7 @@ async function sendToStore(
 }
 
 /** Frees the slot at once, and remembers where the store may still be at work. */
-async function settleFailure(
+export async function settleFailure(
   deps: Deps,
   attempt: AttemptAddress,
   upload: OpenUpload,
@@ -188,11 +188,11 @@ function startAll(stated: Digests): RunningDigest[] {
   return (Object.keys(stated) as DigestAlgorithm[]).map(startDigest);
 }
 
-/** Commits the part, or says why it does not count. */
-async function commit(
+/** Commits the part, or says why it does not count. @throws UploadError, DisplacedError */
+export async function commitPart(
   deps: Deps,
   { uploadId, attemptId }: AttemptAddress,
-  { principal }: PutPartInput,
+  { principal }: { readonly principal: Principal },
   part: Part,
   fixesSize: boolean,
 ): Promise<void> {

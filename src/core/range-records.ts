@@ -196,6 +196,8 @@ export interface RangeRecords {
   }): Promise<readonly { readonly id: string; readonly stagingKey: string; readonly bucket: string }[]>;
   /** Open uploads that may have covered slots, or all bytes, and nobody who goes on with them. */
   claimWork(input: { readonly leaseMs: number; readonly limit: number }): Promise<readonly Upload[]>;
+  /** Somebody is at work on it: `claimWork` passes it over for so long. */
+  postponeWork(input: { readonly uploadId: string; readonly forMs: number }): Promise<void>;
   /** Nothing is left to do for the upload as it was seen. */
   endWork(upload: Upload): Promise<void>;
 }

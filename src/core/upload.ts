@@ -53,6 +53,8 @@ export interface Upload {
   readonly isConflicted: boolean;
   /** The size of the fragments that a client on a line that breaks often gets through, while that is known. */
   readonly carefulFragmentBytes: number | undefined;
+  /** The uploads of whose objects it is put together, in their order. */
+  readonly sources: readonly string[] | undefined;
   /** What its front must give back as it was sent. */
   readonly front: Readonly<Record<string, unknown>>;
   /** The MD5 of bytes 0 to `endsAt`, carried along as a saved hash state (base64). */

@@ -103,21 +103,27 @@ export function claimRows(
       await change(claim, { claimUntil: sql`now()` });
     },
 
-    finishCompletion: ({ etag, retentionMs, ...claim }) =>
-      change(
-        claim,
-        {
-          state: 'completed',
-          etag,
-          size: sql`coalesce(${uploads.size}, ${uploads.claimedSize})`,
-          digestAlgorithm: sql`coalesce(${uploads.digestAlgorithm}, ${uploads.claimedDigestAlgorithm})`,
-          digestValue: sql`coalesce(${uploads.digestValue}, ${uploads.claimedDigestValue})`,
-          completedAt: sql`now()`,
-          expiresAt: fromNow(retentionMs),
-          ...unclaimed,
-        },
-        eq(uploads.state, 'completing'),
-      ),
+    finishCompletion: ({ id, claimId, etag, retentionMs, isStaged }) =>
+      connection.transaction(async (tx) => {
+        const [row] = await tx
+          .update(uploads)
+          .set({
+            state: 'completed',
+            etag,
+            size: sql`coalesce(${uploads.size}, ${uploads.claimedSize})`,
+            digestAlgorithm: sql`coalesce(${uploads.digestAlgorithm}, ${uploads.claimedDigestAlgorithm})`,
+            digestValue: sql`coalesce(${uploads.digestValue}, ${uploads.claimedDigestValue})`,
+            completedAt: sql`now()`,
+            updatedAt: sql`now()`,
+            expiresAt: fromNow(retentionMs),
+            ...unclaimed,
+          })
+          .where(and(eq(uploads.id, id), eq(uploads.claimId, claimId), eq(uploads.state, 'completing')))
+          .returning();
+        if (row === undefined) return undefined;
+        if (isStaged) await retireObject(tx, row, retentionMs);
+        return toUpload(row);
+      }),
 
     markDeleted: ({ id, retentionMs }) =>
       connection.run(async (db) => {
@@ -164,6 +170,21 @@ export function claimRows(
         return toUpload(row);
       }),
   };
+}
+
+/** A staged object goes as a fragment does that no part needs any more, and the upload's row not before it. */
+async function retireObject(tx: Db, row: UploadRow, keptMs: number): Promise<void> {
+  await tx.insert(fragments).values({
+    id: row.id,
+    uploadId: row.id,
+    partNumber: 1,
+    offset: 0,
+    size: row.size ?? 0,
+    state: 'retired',
+    stagingKey: row.storeKey,
+    attemptId: row.id,
+    leaseUntil: fromNow(keptMs),
+  });
 }
 
 /** The unique index found another upload to the same key in `completing`. Carries out of the transaction. */

@@ -234,6 +234,14 @@ export function rangeRows(connection: Connection): RangeRecords {
         return rows.map(toUpload);
       }),
 
+    postponeWork: ({ uploadId, forMs }) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ workDue: fromNow(forMs) })
+          .where(and(eq(uploads.id, uploadId), eq(uploads.state, 'open')));
+      }),
+
     endWork: (upload) =>
       connection.run(async (db) => {
         await db

@@ -32,6 +32,7 @@ export function toUpload(row: UploadRow): Upload {
     isSelfCompleting: row.selfCompleting,
     isConflicted: row.conflicted,
     carefulFragmentBytes: isCareful(row) ? (row.carefulFragmentSize ?? undefined) : undefined,
+    sources: row.sources ?? undefined,
     front: row.front,
     digestChain: row.digestState === null ? undefined : { endsAt: row.digestOffset, state: row.digestState },
     writerId: row.writerId ?? undefined,

@@ -86,6 +86,8 @@ export const uploads = pgTable(
     carefulFragmentSize: bytes('careful_fragment_size'),
     /** SHA-256 of a front's session secret, or of the session id that a client sent. */
     sessionHash: binary('session_hash'),
+    /** Of an upload that is put together of others: their ids. */
+    sources: text().array(),
     /** What a front must give back as it was sent. */
     front: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     /** Saved state of the MD5 of bytes 0 to `digestOffset`. */

@@ -24,6 +24,7 @@ export function uploadRows(
             selfCompleting: upload.isSelfCompleting,
             sessionHash: upload.sessionHash,
             front: upload.front,
+            ...(upload.sources && { sources: [...upload.sources], workDue: fromNow(upload.leaseMs) }),
             digestAlgorithm: upload.digest?.algorithm,
             digestValue: upload.digest?.value,
             idempotencyKey: upload.idempotency?.key,

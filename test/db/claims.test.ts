@@ -136,7 +136,7 @@ describe('claimCompletion', () => {
     expect(await claimCompletion(elsewhere)).toMatchObject({ kind: 'claimed' });
     const [winner, loser] = claims[0]?.kind === 'claimed' ? [first, second] : [second, first];
     await opened.db.query("update uploads set claim_id = 'known' where id = $1", [winner.id]);
-    await records.finishCompletion({ id: winner.id, claimId: 'known', etag: '"e"', retentionMs });
+    await records.finishCompletion({ id: winner.id, claimId: 'known', etag: '"e"', retentionMs, isStaged: false });
     expect(await claimCompletion(loser)).toMatchObject({ kind: 'claimed' });
   });
 
@@ -181,9 +181,9 @@ describe('takeClaim, renewClaim and releaseClaim', () => {
     );
     expect(taken.filter((claim) => claim !== undefined)).toHaveLength(1);
     expect(await records.renewClaim({ id: upload.id, claimId: 'dead', leaseMs })).toBe(false);
-    expect(await records.finishCompletion({ id: upload.id, claimId: 'dead', etag: '"e"', retentionMs })).toBe(
-      undefined,
-    );
+    expect(
+      await records.finishCompletion({ id: upload.id, claimId: 'dead', etag: '"e"', retentionMs, isStaged: false }),
+    ).toBe(undefined);
     expect(await records.reopen({ id: upload.id, claimId: 'dead' })).toBeUndefined();
     expect(await records.finishAbort({ id: upload.id, claimId: 'dead', retentionMs, reason: 'lost' })).toBeUndefined();
     expect((await look(records, upload)).state).toBe('completing');
@@ -208,12 +208,18 @@ describe('finishCompletion, reopen and finishAbort', () => {
   it('complete what was claimed, once', async () => {
     const upload = await covered();
     await claimCompletion(upload, { claimId: 'owner' });
-    const completed = await records.finishCompletion({ id: upload.id, claimId: 'owner', etag: '"e"', retentionMs });
+    const completed = await records.finishCompletion({
+      id: upload.id,
+      claimId: 'owner',
+      etag: '"e"',
+      retentionMs,
+      isStaged: false,
+    });
     expect(completed).toMatchObject({ state: 'completed', etag: '"e"', completedAt: expect.any(Date) });
     expect(completed!.expiresAt.getTime() - completed!.completedAt!.getTime()).toBe(retentionMs);
-    expect(await records.finishCompletion({ id: upload.id, claimId: 'owner', etag: '"f"', retentionMs })).toBe(
-      undefined,
-    );
+    expect(
+      await records.finishCompletion({ id: upload.id, claimId: 'owner', etag: '"f"', retentionMs, isStaged: false }),
+    ).toBe(undefined);
     expect(await claimAbort(upload)).toMatchObject({ kind: 'not_open', upload: { state: 'completed' } });
   });
 
@@ -357,10 +363,10 @@ describe('deleteOutdated', () => {
   it('deletes ended rows whose retention is over, with their parts, and no others', async () => {
     const ended = await covered();
     await claimCompletion(ended, { claimId: 'a' });
-    await records.finishCompletion({ id: ended.id, claimId: 'a', etag: '"e"', retentionMs: 0 });
+    await records.finishCompletion({ id: ended.id, claimId: 'a', etag: '"e"', retentionMs: 0, isStaged: false });
     const kept = await covered();
     await claimCompletion(kept, { claimId: 'b' });
-    await records.finishCompletion({ id: kept.id, claimId: 'b', etag: '"e"', retentionMs });
+    await records.finishCompletion({ id: kept.id, claimId: 'b', etag: '"e"', retentionMs, isStaged: false });
     const open = await openUpload(records, { lifetimeMs: 0 });
 
     expect(await records.deleteOutdated(1000)).toBeGreaterThanOrEqual(1);

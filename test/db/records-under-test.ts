@@ -69,6 +69,7 @@ export function newUpload(changes: Partial<NewUpload> = {}): NewUpload {
     isSelfCompleting: false,
     sessionHash: undefined,
     front: {},
+    sources: undefined,
     idempotency: undefined,
     lifetimeMs: 3_600_000,
     leaseMs,

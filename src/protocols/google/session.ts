@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Context } from 'hono';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, notFoundError } from '../../core/find.ts';
-import { type Principal, requireScope } from '../../core/principal.ts';
+import { ownerOf, requireScope } from '../../core/principal.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import type { GoogleDeps } from './front.ts';
@@ -60,7 +60,7 @@ export async function inSession(
   const credential = c.req.query('upload_id') ?? '';
   const known = deps.recent.find(credential);
   const isKnown = known !== undefined && known.bucket === c.req.param('bucket');
-  if (isKnown) c.set('principal', holderOf(known));
+  if (isKnown) c.set('principal', ownerOf(known));
   const upload = isKnown ? known : await openSession(c, deps);
   deps.recent.forget(credential);
   const after = await work(upload);
@@ -73,20 +73,10 @@ async function findAsHolder(c: Context<HttpEnv>, deps: GoogleDeps, id: string, s
   const upload = await deps.core.records.findBySession(hashOf(secret));
   // Other fronts keep hashes of session ids that clients choose: those open nothing here.
   if (upload === undefined || upload.id !== id || upload.protocol !== 'google') throw notFoundError();
-  c.set('principal', holderOf(upload));
+  c.set('principal', ownerOf(upload));
   return upload;
 }
 
 function hashOf(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
-}
-
-function holderOf(upload: Upload): Principal {
-  return {
-    tenant: upload.tenant,
-    tenantKeyPrefix: upload.storeKey.slice(0, -upload.key.length),
-    scopes: new Set(['uploads:write']),
-    bucket: upload.bucket,
-    keyPrefix: upload.key,
-  };
 }

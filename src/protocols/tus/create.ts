@@ -8,6 +8,7 @@ import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { append } from './append.ts';
 import { checksumOf } from './checksum.ts';
+import { createFinal, parseConcat } from './concat.ts';
 import { bodyLengthOf, hasChunkType, invalid, wholeNumberOf } from './fields.ts';
 import { confirmed } from './find.ts';
 import { type TusDeps, tusPath } from './front.ts';
@@ -18,11 +19,18 @@ import { expiryHeaders, offsetHeaders } from './upload-headers.ts';
 export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Response> {
   const principal = c.get('principal');
   requireScope(principal, 'uploads:write');
-  if (c.req.header('upload-concat') !== undefined)
-    throw invalid('Upload-Concat', 'is of an extension that is not here');
-  const sizeBytes = sizeOf(c);
+  const uploadConcat = c.req.header('upload-concat');
+  const concat = uploadConcat === undefined ? undefined : parseConcat(uploadConcat);
   const uploadMetadata = c.req.header('upload-metadata') ?? '';
-  const { contentType, metadata } = meaningOf(uploadMetadata === '' ? new Map() : parseMetadata(uploadMetadata));
+  const meaning = meaningOf(uploadMetadata === '' ? new Map() : parseMetadata(uploadMetadata));
+  const front = { uploadMetadata, ...(uploadConcat !== undefined && { uploadConcat }) };
+  if (concat?.kind === 'final') {
+    // "The Client MUST NOT include the Upload-Length header in the final upload creation."
+    if (c.req.header('upload-length') !== undefined) throw invalid('Upload-Length', 'is the sum of the partial ones');
+    const final = await createFinal(c, deps, { ...meaning, front, ids: concat.ids });
+    return c.body(null, 201, { ...locationHeaders(deps, final), ...expiryHeaders(final) });
+  }
+  const sizeBytes = sizeOf(c);
   const bodyBytes = hasChunkType(c) ? bodyLengthOf(c) : 0;
   const digests = bodyBytes === 0 ? undefined : checksumOf(c.env.incoming);
   if (sizeBytes !== undefined && (bodyBytes ?? 0) > sizeBytes) throw tooLong(sizeBytes);
@@ -32,11 +40,11 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
     sizeBytes,
     layout: 'undecided',
     isSelfCompleting: true,
-    contentType,
-    metadata,
-    front: { uploadMetadata },
+    ...meaning,
+    front,
+    isPartial: concat !== undefined,
   });
-  const location = { Location: `${(deps.publicUrl ?? '').replace(/\/$/, '')}${tusPath}/${created.id}` };
+  const location = locationHeaders(deps, created);
   if (bodyBytes !== 0) {
     const upload = await withFirstBytes(c, deps, created, { bodyBytes, digests });
     return c.body(null, 201, { ...location, ...offsetHeaders(upload) });
@@ -44,6 +52,10 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
   // "Such an upload is immediately complete after its creation without transferring data using PATCH requests."
   const upload = sizeBytes === 0 ? await confirmedOrNot(c, deps, created) : created;
   return c.body(null, 201, { ...location, ...expiryHeaders(upload) });
+}
+
+function locationHeaders({ publicUrl = '' }: TusDeps, { id }: Upload): { readonly Location: string } {
+  return { Location: `${publicUrl.replace(/\/$/, '')}${tusPath}/${id}` };
 }
 
 function sizeOf(c: Context<HttpEnv>): number | undefined {

@@ -6,6 +6,7 @@ import { requireScope } from '../../core/principal.ts';
 import { lookAtObject } from '../../core/read-object.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { sendObject } from '../http/send-object.ts';
+import { isPartial } from './concat.ts';
 import { uploadOf } from './find.ts';
 import type { TusDeps } from './front.ts';
 
@@ -18,6 +19,7 @@ export async function onGet(c: Context<HttpEnv>, deps: TusDeps): Promise<Respons
   requireScope(principal, 'objects:read');
   const upload = await uploadOf(c, deps);
   if (upload.state !== 'completed') throw new UploadError('object_not_found', 'The upload is not completed yet.');
+  if (isPartial(upload)) throw new UploadError('object_not_found', 'A partial upload is no object by itself.');
   const place = { principal, bucket: upload.bucket, key: upload.key };
   const facts = await lookAtObject(deps.core, place);
   if (facts.metadata[tokenMetadataName] !== upload.token) {

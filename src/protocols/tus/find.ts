@@ -20,9 +20,9 @@ export async function uploadOf(c: Context<HttpEnv>, deps: TusDeps): Promise<Uplo
 
 /** @throws UploadError `upload_gone`; `state_conflict` for one whose parts have sizes of their own */
 export function requireUsable(upload: Upload): Upload {
-  const { state, reason, layout } = upload;
+  const { state, reason, layout, sources } = upload;
   if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
-  if (layout.kind !== 'free') return upload;
+  if (layout.kind !== 'free' || sources !== undefined) return upload;
   throw new UploadError('state_conflict', 'The client of this upload chooses its parts: it has no offset.');
 }
 

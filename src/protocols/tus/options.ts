@@ -12,6 +12,7 @@ const extensions = [
   'checksum',
   'checksum-trailer',
   'termination',
+  'concatenation',
 ];
 
 /** "An OPTIONS request MAY be used to gather information about the Server's current configuration." */

@@ -6,6 +6,7 @@ import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { append } from './append.ts';
 import { checksumOf } from './checksum.ts';
+import { isFinal } from './concat.ts';
 import { bodyLengthOf, hasChunkType, invalid, wholeNumberOf } from './fields.ts';
 import { confirmed, requireUsable, uploadOf } from './find.ts';
 import type { TusDeps } from './front.ts';
@@ -20,6 +21,8 @@ export async function onPatch(c: Context<HttpEnv>, deps: TusDeps): Promise<Respo
   deps.recent.forget(name);
   if (known !== undefined) requireSeen(principal, known);
   const upload = known === undefined ? await uploadOf(c, deps) : requireUsable(known);
+  // "The Server MUST respond with the 403 Forbidden status to PATCH requests against a final upload URL".
+  if (isFinal(upload)) throw new UploadError('forbidden', 'A final upload has no bytes but those of its partial ones.');
   // "otherwise the server SHOULD return a 415 Unsupported Media Type status"
   if (!hasChunkType(c)) throw new UploadError('unsupported', 'Send Content-Type: application/offset+octet-stream.');
   const offset = wholeNumberOf(c, 'upload-offset');

@@ -81,6 +81,18 @@ describe('tus-js-client', { timeout: 60_000 }, () => {
     await expectStored(await send(source, { uploadLengthDeferred: true, chunkSize: MiB }), bytes);
   });
 
+  test('parts of a file at the same time, put together', async () => {
+    const bytes = bytesOf(23 * MiB + 5, 'parallel');
+    proxy.rule({
+      match: isPatch,
+      after: 1,
+      times: 1,
+      fault: { kind: 'reset', at: { on: 'request', afterBytes: MiB } },
+    });
+    await expectStored(await send(bytes, { parallelUploads: 4 }), bytes);
+    expect(proxy.requests.filter(isCreation)).toHaveLength(5);
+  });
+
   test('where the method is told in a header', async () => {
     const bytes = bytesOf(MiB, 'override');
     await expectStored(await send(bytes, { overridePatchMethod: true }), bytes);

@@ -1,0 +1,68 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { planConcatenation } from '../../src/core/concatenation-plan.ts';
+import type { StoreLimits } from '../../src/core/ports.ts';
+
+const limits: StoreLimits = {
+  minPartSizeBytes: 5,
+  maxPartSizeBytes: 5000,
+  maxParts: 10_000,
+  maxObjectSizeBytes: 50_000_000,
+  equalParts: false,
+};
+
+describe('a plan to put uploads together', () => {
+  const sizes = fc.array(fc.oneof(fc.nat(12), fc.nat(6000), fc.nat(30_000)), { minLength: 1, maxLength: 40 });
+
+  test('covers all bytes once, in their order, in parts that the store takes', () => {
+    fc.assert(
+      fc.property(sizes, (given) => {
+        const parts = planConcatenation(given, limits);
+        let end = 0;
+        parts.forEach((part, index) => {
+          expect(part).toMatchObject({ partNumber: index + 1, offset: end });
+          expect(part.segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBe(part.sizeBytes);
+          expect(part.sizeBytes).toBeLessThanOrEqual(limits.maxPartSizeBytes);
+          if (index < parts.length - 1) expect(part.sizeBytes).toBeGreaterThanOrEqual(limits.minPartSizeBytes);
+          end += part.sizeBytes;
+        });
+        expect(end).toBe(given.reduce((sum, size) => sum + size, 0));
+        const read = parts.flatMap(({ segments }) => segments.flatMap(bytesOf));
+        expect(read).toEqual(given.flatMap((size, source) => (size === 0 ? [] : [[source, 0, size]])).flatMap(joined));
+      }),
+      { numRuns: 500 },
+    );
+
+    /** Neighbouring segments of one source count as one. */
+    function bytesOf({ source, first, sizeBytes }: { source: number; first: number; sizeBytes: number }) {
+      return Array.from({ length: sizeBytes }, (_, index) => source * 100_000 + first + index);
+    }
+
+    function joined([source = 0, first = 0, sizeBytes = 0]: readonly number[]) {
+      return bytesOf({ source, first, sizeBytes });
+    }
+  });
+
+  test('joins no more than what is too small to be a part', () => {
+    fc.assert(
+      fc.property(sizes, (given) => {
+        const parts = planConcatenation(given, limits).filter(({ segments }) => segments.length > 1);
+        for (const { sizeBytes } of parts) expect(sizeBytes).toBeLessThan(2 * limits.minPartSizeBytes);
+      }),
+    );
+  });
+
+  test('has parts of one size where the store wants that', () => {
+    fc.assert(
+      fc.property(sizes, (given) => {
+        const parts = planConcatenation(given, { ...limits, equalParts: true });
+        const all = new Set(parts.slice(0, -1).map(({ sizeBytes }) => sizeBytes));
+        expect(all.size).toBeLessThanOrEqual(1);
+        expect(parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)).toBe(
+          given.reduce((sum, size) => sum + size, 0),
+        );
+      }),
+      { numRuns: 50 },
+    );
+  });
+});

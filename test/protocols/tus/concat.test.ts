@@ -1,0 +1,166 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { StoreError } from '../../../src/core/ports.ts';
+import { execute } from '../../support/postgres.ts';
+import { bytesOf } from '../rest/rest-client.ts';
+import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
+import { expectOffset, expectRefused, locationOf, metadataOf, TusClient } from './tus-client.ts';
+
+const MiB = 1024 ** 2;
+const idOf = (path: string) => path.slice('/files/'.length);
+
+describe.each(await availableStores())('concatenation on %s', (store) => {
+  let gateway: RestGateway;
+  let client: TusClient;
+
+  beforeAll(async () => {
+    gateway = await startRestGateway(store);
+    client = new TusClient(gateway.url);
+  });
+
+  afterAll(async () => {
+    client?.close();
+    await gateway?.stop();
+  });
+
+  const partial = { 'upload-concat': 'partial' };
+
+  /** A partial upload that is completed. */
+  async function partialOf(bytes: Buffer): Promise<string> {
+    const path = await client.upload(bytes.length, partial);
+    if (bytes.length > 0) expectOffset(await client.patch(path, 0, bytes), bytes.length);
+    return path;
+  }
+
+  async function final(paths: readonly string[], headers: Record<string, string> = {}): Promise<string> {
+    const path = locationOf(await client.create({ 'upload-concat': `final;${paths.join(' ')}`, ...headers }));
+    await expect
+      .poll(async () => (await client.head(path)).headers['upload-offset'], { timeout: 20_000 })
+      .toBeDefined();
+    return path;
+  }
+
+  async function expectJoined(path: string, bytes: Buffer): Promise<void> {
+    expect((await client.head(path)).headers).toMatchObject({
+      'upload-offset': String(bytes.length),
+      'upload-length': String(bytes.length),
+      'upload-concat': expect.stringMatching(/^final;/),
+    });
+    expect((await client.send('GET', path)).bytes.equals(bytes)).toBe(true);
+  }
+
+  test('of large uploads is done by the store alone', async () => {
+    const [a, b, c] = [bytesOf(9 * MiB, 'a'), bytesOf(5 * MiB, 'b'), bytesOf(100, 'c')];
+    const paths = [await partialOf(a!), await partialOf(b!), await partialOf(c!)];
+    gateway.probe.forget();
+    const path = await final(paths, {
+      'upload-metadata': metadataOf({ filename: 'whole.bin', filetype: 'video/mp4' }),
+    });
+    expect(gateway.probe.calls('copyPart')).toHaveLength(3);
+    expect(gateway.probe.calls('uploadPart')).toHaveLength(0);
+    await expectJoined(path, Buffer.concat([a!, b!, c!]));
+    expect(await gateway.client.look(idOf(path))).toMatchObject({
+      state: 'completed',
+      key: expect.stringMatching(/whole\.bin$/),
+      contentType: 'video/mp4',
+    });
+  });
+
+  test.each([
+    ['small ones', [3, 0, 7, 1]],
+    ['small ones before large ones', [100, 6 * MiB, 2 * MiB, 9 * MiB]],
+    ['a large one before one that fills no part', [6 * MiB, MiB, 5 * MiB]],
+    ['one that ends what another begins', [4 * MiB, MiB, 5 * MiB + 1]],
+    ['only empty ones', [0, 0]],
+  ])('of %s', async (_, sizes) => {
+    const pieces = sizes.map((size, index) => bytesOf(size, `piece ${index}`));
+    const paths: string[] = [];
+    for (const piece of pieces) paths.push(await partialOf(piece));
+    await expectJoined(await final(paths), Buffer.concat(pieces));
+  });
+
+  test('keeps the order of the list; a partial one may be there twice, and be used again', async () => {
+    const [a, b] = [bytesOf(6 * MiB, 'twice a'), bytesOf(10, 'twice b')];
+    const [pathA, pathB] = [await partialOf(a), await partialOf(b)];
+    const absolute = `https://elsewhere.example/behind/a/proxy${pathB}`;
+    await expectJoined(await final([absolute, pathA, pathB, pathA]), Buffer.concat([b, a, b, a]));
+    await expectJoined(await final([pathA]), a);
+  });
+
+  test('16 of them, sent at the same time', async () => {
+    const pieces = Array.from({ length: 16 }, (_, index) => bytesOf(5 * MiB + index, `parallel ${index}`));
+    const paths = await Promise.all(pieces.map(partialOf));
+    await expectJoined(await final(paths), Buffer.concat(pieces));
+  });
+
+  test('a partial upload is no object, has no key that others could have, and tells what it is', async () => {
+    const path = await partialOf(Buffer.from('abc'));
+    expect((await client.head(path)).headers).toMatchObject({ 'upload-concat': 'partial', 'upload-offset': '3' });
+    expectRefused(await client.send('GET', path), 404, 'object_not_found');
+    const create = gateway.client.request('POST', '/uploads', { key: `.partway/partial-${idOf(path)}`, size: 1 });
+    expect((await create).status).toBe(400);
+  });
+
+  test('a final one takes no bytes, and can be deleted', async () => {
+    const path = await final([await partialOf(Buffer.from('abc'))]);
+    expectRefused(await client.patch(path, 3, Buffer.from('d')), 403, 'forbidden');
+    expect((await client.send('DELETE', path)).status).toBe(204);
+    expect((await client.head(path)).status).toBe(410);
+  });
+
+  test('what can not be put together is refused, and makes nothing', async () => {
+    const done = await partialOf(Buffer.from('abc'));
+    const unfinished = await client.upload(5, partial);
+    const plain = locationOf(await client.create({ 'upload-length': '1' }, Buffer.from('x')));
+    const gone = await partialOf(Buffer.from('abc'));
+    await client.send('DELETE', gone);
+    const before = (await gateway.client.list('?limit=1000')).uploads.length;
+    for (const [list, status, code] of [
+      ['final;', 400, 'invalid_request'],
+      ['final', 400, 'invalid_request'],
+      ['both', 400, 'invalid_request'],
+      ['final;/else/where', 400, 'invalid_request'],
+      [`final;${done} /files/0123`, 404, 'upload_not_found'],
+      [`final;${done} ${unfinished}`, 409, 'state_conflict'],
+      [`final;${done} ${plain}`, 403, 'forbidden'],
+      [`final;${done} ${gone}`, 410, 'upload_gone'],
+    ] as const) {
+      expectRefused(await client.create({ 'upload-concat': list }), status, code);
+    }
+    const withLength = { 'upload-concat': `final;${done}`, 'upload-length': '3' };
+    expectRefused(await client.create(withLength), 400, 'invalid_request');
+    expect((await gateway.client.list('?limit=1000')).uploads).toHaveLength(before);
+  });
+
+  test('while it goes on its HEAD has no offset, and where the store fails it goes on later', async () => {
+    const pieces = [bytesOf(6 * MiB, 'later a'), bytesOf(6 * MiB, 'later b')];
+    const paths = [await partialOf(pieces[0]!), await partialOf(pieces[1]!)];
+    let failures = 0;
+    const restore = gateway.probe.before('copyPart', () => {
+      failures += 1;
+      if (failures > 1) throw new StoreError('unavailable', 'no');
+    });
+    const path = locationOf(await client.create({ 'upload-concat': `final;${paths.join(' ')}` }));
+    const head = await client.head(path);
+    expect(head).toMatchObject({ status: 200, headers: { 'upload-length': String(12 * MiB) } });
+    expect(head.headers['upload-offset']).toBeUndefined();
+    restore();
+    await execute(gateway.databaseUrl, `update uploads set work_due = now() where id = '${idOf(path)}'`);
+    await expect
+      .poll(async () => (await client.head(path)).headers['upload-offset'], { timeout: 20_000 })
+      .toBeDefined();
+    await expectJoined(path, Buffer.concat(pieces));
+  });
+
+  test('the object of a partial one goes when its time is over, and its row with it', async () => {
+    const path = await partialOf(Buffer.from('abc'));
+    const id = idOf(path);
+    const address = { bucket: gateway.bucket, key: `.partway/partial-${id}` };
+    gateway.probe.forget();
+    await execute(
+      gateway.databaseUrl,
+      `update uploads set expires_at = now() where id = '${id}'; update fragments set lease_until = now() where upload_id = '${id}'`,
+    );
+    await expect.poll(async () => (await client.head(path)).status, { timeout: 20_000 }).toBe(404);
+    expect(gateway.probe.calls('deleteObjects').flatMap(({ input }) => input.keys)).toContain(address.key);
+  });
+});
