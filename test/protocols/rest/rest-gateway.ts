@@ -18,6 +18,11 @@ export async function availableStores(): Promise<readonly StoreName[]> {
   return (await useMinio()) === undefined ? ['disk'] : ['disk', 'minio'];
 }
 
+/** Besides these, Ceph RGW where it can be had. */
+export async function allStores(): Promise<readonly StoreName[]> {
+  return [...(await availableStores()), ...((await useRgw()) === undefined ? [] : (['rgw'] as const))];
+}
+
 export interface RestGatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly coreSettings?: Partial<CoreSettings>;

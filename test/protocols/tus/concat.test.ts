@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '../../../src/core/ports.ts';
 import { execute } from '../../support/postgres.ts';
 import { bytesOf } from '../rest/rest-client.ts';
-import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
+import { allStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { expectOffset, expectRefused, locationOf, metadataOf, TusClient } from './tus-client.ts';
 
 const MiB = 1024 ** 2;
 const idOf = (path: string) => path.slice('/files/'.length);
 
-describe.each(await availableStores())('concatenation on %s', (store) => {
+describe.each(await allStores())('concatenation on %s', (store) => {
   let gateway: RestGateway;
   let client: TusClient;
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '../../../src/core/ports.ts';
 import { bytesOf } from '../rest/rest-client.ts';
-import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
+import { allStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { expectOffset, expectRefused, locationOf, TusClient } from './tus-client.ts';
 
 const MiB = 1024 ** 2;
 
-describe.each(await availableStores())('uploads that several requests are at, on %s', (store) => {
+describe.each(await allStores())('uploads that several requests are at, on %s', (store) => {
   let gateway: RestGateway;
   let other: RestGateway;
   let client: TusClient;
