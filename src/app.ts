@@ -13,6 +13,7 @@ import { type Dependency, healthPaths, healthRoutes } from './protocols/http/hea
 import { lookIn, problemResponse } from './protocols/http/problem.ts';
 import { hasBody } from './protocols/http/raw-body.ts';
 import { referenceRoutes } from './protocols/http/reference.ts';
+import { ietfFront } from './protocols/ietf/index.ts';
 import { restFront } from './protocols/rest/index.ts';
 import { restProblems } from './protocols/rest/problems.ts';
 import { tusFront } from './protocols/tus/index.ts';
@@ -98,6 +99,8 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
       description: 'Resumable uploads into S3. List the parts and carry on.',
     },
   });
+  // Before those that share its paths: what says `Upload-Complete` is its own.
+  app.route('/', ietfFront({ ...options, errorLog }));
   app.route('/', contentRangeFront({ ...options, errorLog }));
   app.route('/', restFront({ ...options, errorLog }));
   app.route('/', googleFront({ ...options, errorLog }));

@@ -13,7 +13,7 @@ import type { StatedDigests } from './stated-digests.ts';
 import type { Run, Upload } from './upload.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
-const displaceAfterMs = 2_000;
+export const displaceAfterMs = 2_000;
 const firstPollMs = 50;
 const slowestPollMs = 250;
 
@@ -51,6 +51,8 @@ export class RangeWrite {
   readonly bodyEnd: number | undefined;
   /** Of an append writer whose bytes count as they come. */
   readonly checkpoint: Checkpoint | undefined;
+  /** Hears of the offset with each commit. */
+  readonly onOffset: ((offset: number) => void) | undefined;
   totalBytes: number | undefined;
   /** Every call that was given this request's buffers has succeeded: nobody else holds them. */
   ownsBuffers = true;
@@ -75,6 +77,7 @@ export class RangeWrite {
       readonly stated: StatedDigests | undefined;
       readonly bodyEnd: number | undefined;
       readonly checkpoint: Checkpoint | undefined;
+      readonly onOffset: ((offset: number) => void) | undefined;
     },
   ) {
     this.deps = deps;
@@ -88,6 +91,7 @@ export class RangeWrite {
     this.stated = input.stated;
     this.bodyEnd = input.bodyEnd;
     this.checkpoint = input.checkpoint;
+    this.onOffset = input.onOffset;
   }
 
   /** The slot of an offset, cut at the upload's size where that is known. */
@@ -230,6 +234,7 @@ export class RangeWrite {
 
   committed(upload: Upload, end: number): PlannedUpload {
     if (this.termUntil(end).endsWriter) this.hasEndedTerm = true;
+    this.onOffset?.(upload.offset);
     return this.seen(upload);
   }
 

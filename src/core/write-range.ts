@@ -45,6 +45,8 @@ export interface WriteRangeInput {
   readonly chunkSizeBytes?: number | undefined;
   /** What the client states of the body, base64: it counts as a whole if they are true, and nothing of it if not. */
   readonly digests?: Digests | TrailingDigests | undefined;
+  /** Hears how far the durable bytes reach, each time that more are. */
+  readonly onOffset?: ((offset: number) => void) | undefined;
   /** Called once, when bytes are wanted: until then the client need not send them. */
   readonly body: () => Readable;
 }
@@ -89,6 +91,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     stated,
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
+    onOffset: input.onOffset,
   });
   if (isEmpty) {
     await write.settle();

@@ -3,6 +3,7 @@ import { createUpload } from '../../core/create.ts';
 import { digestLengths } from '../../core/digest.ts';
 import { UploadError } from '../../core/errors.ts';
 import { requireScope } from '../../core/principal.ts';
+import { baseUrlOf } from '../http/base-url.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { optionalJsonBody } from '../http/json-body.ts';
 import { type GoogleDeps, uploadPath } from './front.ts';
@@ -36,7 +37,7 @@ export function addOpen(app: Hono<HttpEnv>, deps: GoogleDeps): void {
     return c.body(null, 200, {
       'Cache-Control': 'no-store',
       'Content-Length': '0',
-      Location: sessionUri(baseUrlOf(c, deps), upload, secret),
+      Location: sessionUri(baseUrlOf(c, deps.publicUrl), upload, secret),
     });
   });
 }
@@ -82,8 +83,4 @@ function declaredCrc(value: string): { algorithm: 'crc32c'; value: string } {
     return { algorithm: 'crc32c', value };
   }
   throw new UploadError('invalid_request', 'crc32c: not four bytes in base64.');
-}
-
-function baseUrlOf(c: Context<HttpEnv>, { publicUrl }: GoogleDeps): string {
-  return (publicUrl ?? new URL(c.req.url).origin).replace(/\/$/, '');
 }

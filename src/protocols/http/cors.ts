@@ -20,6 +20,8 @@ const exposed = [
   'Upload-Metadata',
   'Upload-Expires',
   'Upload-Concat',
+  'Upload-Complete',
+  'Upload-Limit',
 ].join(', ');
 
 const methods = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';

@@ -1,0 +1,97 @@
+import type { Context } from 'hono';
+import { abortUpload } from '../../core/abort.ts';
+import { UploadError } from '../../core/errors.ts';
+import type { Upload } from '../../core/upload.ts';
+import { writeRange } from '../../core/write-range.ts';
+import { rangeBodyBytes } from '../http/admission.ts';
+import { contentDigestsOf } from '../http/digest-fields.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { rawBodyOf } from '../http/raw-body.ts';
+import { contentLengthOf, integerOf } from './fields.ts';
+import type { IetfDeps } from './front.ts';
+import { tellProgress } from './interim.ts';
+import { interopHeader, interopVersionOf } from './interop.ts';
+import { inconsistentLength } from './problems.ts';
+
+/** What a request says of its content. */
+export interface Content {
+  /** Where it begins. */
+  readonly offset: number;
+  /** It is the end of the representation. */
+  readonly completes: boolean;
+  /** Of the content; `undefined` until it ends. */
+  readonly sizeBytes: number | undefined;
+  /** Of the whole, as far as the request tells. */
+  readonly totalBytes: number | undefined;
+}
+
+/**
+ * "1. If the request includes the Upload-Complete field value set to true and a valid Content-Length header field … The length
+ * is then the sum of the current offset and the Content-Length header field value. 2. The request can include the
+ * Upload-Length header field". "If indicators (1) and (2) are both present in the same request, their indicated lengths MUST
+ * match."
+ * @throws UploadError
+ */
+export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolean): Content {
+  const sizeBytes = contentLengthOf(c);
+  const told = integerOf(c, 'upload-length');
+  const meant = completes && sizeBytes !== undefined ? offset + sizeBytes : undefined;
+  if (told !== undefined && meant !== undefined && told !== meant) {
+    throw inconsistentLength(`The content ends at ${meant}, and Upload-Length is ${told}.`);
+  }
+  return { offset, completes, sizeBytes, totalBytes: told ?? meant };
+}
+
+/**
+ * Appends the content. @returns the upload, `completed` where the content completes it
+ * @throws as `writeRange`
+ */
+export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<Upload> {
+  const { incoming, outgoing } = c.env;
+  const principal = c.get('principal');
+  const { offset, completes, sizeBytes, totalBytes } = content;
+  const known = upload.sizeBytes ?? totalBytes;
+  if (known !== undefined && offset + (sizeBytes ?? 0) > known) throw await invalidate(c, deps, upload, known);
+  if (totalBytes !== undefined && upload.sizeBytes !== undefined && totalBytes !== upload.sizeBytes) {
+    throw inconsistentLength(`The length is ${upload.sizeBytes} already, not ${totalBytes}.`);
+  }
+  const version = interopVersionOf(c);
+  try {
+    return await deps.admission.admit(rangeBodyBytes(sizeBytes), () =>
+      writeRange(deps.core, {
+        principal,
+        upload,
+        offset,
+        sizeBytes,
+        totalBytes,
+        endsUpload: completes,
+        mode: 'append',
+        completes,
+        // What is left of a representation says nothing of how its client cuts it.
+        chunkSizeBytes: completes ? undefined : sizeBytes,
+        digests: contentDigestsOf(incoming.headers),
+        onOffset: version === undefined ? undefined : tellProgress(outgoing, { [interopHeader]: String(version) }),
+        body: () => rawBodyOf(incoming),
+      }),
+    );
+  } catch (error) {
+    const isTooMuch = error instanceof UploadError && error.details.conflict === 'size';
+    throw isTooMuch ? await invalidate(c, deps, upload, known) : error;
+  }
+}
+
+/**
+ * "the server MUST prevent the offset from exceeding the upload length by rejecting the request once the offset exceeds the
+ * length, marking the upload resource invalid and rejecting any further interaction with it."
+ */
+async function invalidate(
+  c: Context<HttpEnv>,
+  { core }: IetfDeps,
+  upload: Upload,
+  length: number | undefined,
+): Promise<UploadError> {
+  if (upload.state === 'open') await abortUpload(core, c.get('principal'), upload.id);
+  return inconsistentLength(
+    `There is more content than the length${length === undefined ? '' : `, ${length},`} allows.`,
+  );
+}

@@ -1,0 +1,74 @@
+import { parse as parseDisposition } from 'content-disposition';
+import type { Context } from 'hono';
+import { createUpload } from '../../core/create.ts';
+import { isCombinable } from '../../core/digest.ts';
+import { requireScope } from '../../core/principal.ts';
+import type { Upload } from '../../core/upload.ts';
+import { baseUrlOf } from '../http/base-url.ts';
+import { parseDigestField } from '../http/digest-fields.ts';
+import type { HttpEnv } from '../http/env.ts';
+import { objectKeyOf } from '../http/object-key.ts';
+import { answerCompleted } from './answer.ts';
+import { append, contentOf } from './append.ts';
+import { type IetfDeps, resourcePath } from './front.ts';
+import { sendInterim } from './interim.ts';
+import { interopHeader, interopVersionOf } from './interop.ts';
+import { inconsistentLength } from './problems.ts';
+import { limitOf } from './upload-limit.ts';
+
+/**
+ * `POST`, `PUT` or `PATCH /objects/<key>` with `Upload-Complete`: "A client can start a resumable upload from any request that
+ * can carry content by including the Upload-Complete header field".
+ */
+export async function onCreate(c: Context<HttpEnv>, deps: IetfDeps, completes: boolean): Promise<Response> {
+  const principal = c.get('principal');
+  requireScope(principal, 'uploads:write');
+  const content = contentOf(c, 0, completes);
+  const { totalBytes, sizeBytes = 0 } = content;
+  if (totalBytes !== undefined && sizeBytes > totalBytes) {
+    throw inconsistentLength(`There are ${sizeBytes} bytes of content, and Upload-Length is ${totalBytes}.`);
+  }
+  const upload = await createUpload(deps.core, {
+    principal,
+    protocol: 'ietf',
+    bucket: c.req.query('bucket'),
+    key: objectKeyOf(c.env.incoming.url ?? ''),
+    sizeBytes: totalBytes,
+    layout: 'undecided',
+    contentType: c.req.header('content-type'),
+    metadata: filenameOf(c.req.header('content-disposition')),
+    digest: declaredDigest(c.req.header('repr-digest')),
+    ifNoneMatch: c.req.header('if-none-match')?.trim() === '*',
+  });
+  const version = interopVersionOf(c);
+  const headers = {
+    Location: `${baseUrlOf(c, deps.publicUrl)}${resourcePath}/${upload.id}`,
+    'Upload-Limit': limitOf(deps.core, upload, version),
+  };
+  // "When sent, it MUST include Location header field … and MUST include the Upload-Limit header field".
+  if (version !== undefined) sendInterim(c.env.outgoing, { [interopHeader]: String(version), ...headers });
+  const after = await append(c, deps, upload, content);
+  if (after.state === 'completed') return answerCompleted(c, after, headers);
+  // "If the request content was fully processed, the server MUST include the Location response header field".
+  return c.body(null, 201, { ...headers, 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });
+}
+
+/** "The Content-Disposition header field can be used to transmit a filename." */
+function filenameOf(field: string | undefined): Record<string, string> {
+  if (field === undefined) return {};
+  try {
+    const { filename } = parseDisposition(field).parameters;
+    return filename === undefined || filename === '' ? {} : { filename };
+  } catch {
+    return {};
+  }
+}
+
+/** Of the whole, where it can be checked without reading the object again: an interrupted upload must not lose what came. */
+function declaredDigest(field: string | undefined): Upload['digest'] {
+  if (field === undefined) return undefined;
+  for (const [algorithm, value] of parseDigestField(field, 'Repr-Digest')) {
+    if (isCombinable(algorithm)) return { algorithm, value };
+  }
+  return undefined;
+}
