@@ -8,6 +8,7 @@ import { pushRows } from './push.ts';
 import { relayRows } from './relay.ts';
 import type { Row } from './row.ts';
 import { startUpRows } from './start-up.ts';
+import { tusRows } from './tus.ts';
 
 export const rows: readonly Row[] = [
   ...relayRows,
@@ -15,6 +16,7 @@ export const rows: readonly Row[] = [
   ...memoryRows,
   ...latePartRows,
   ...peerRows,
+  ...tusRows,
   ...chunkRows,
   ...besideRows,
   ...pushRows,

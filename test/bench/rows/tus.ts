@@ -1,0 +1,155 @@
+import { Agent } from 'node:http';
+import type { Bench, Measured, Store } from '../bench.ts';
+import { open, send, someBytes } from '../clients/send.ts';
+import { TusUploader } from '../clients/tus-uploader.ts';
+import type { Figure } from '../figure.ts';
+import { alternate, median, middleHalf, ratios } from '../measure/samples.ts';
+import { measureThroughput } from '../measure/throughput.ts';
+import { GiB, MiB, type Row } from './row.ts';
+
+interface Case {
+  readonly name: string;
+  readonly what: string;
+  readonly sizeBytes: number;
+  readonly chunkBytes: number;
+  /** So many uploads at once. */
+  readonly uploads: number;
+  readonly speed?: number;
+  readonly cpu?: number;
+}
+
+const cases: readonly Case[] = [
+  { name: 'tus-body', what: 'one PATCH of 1 GiB', sizeBytes: GiB, chunkBytes: GiB, uploads: 1, speed: 2, cpu: 0.25 },
+  { name: 'tus-8', what: '512 MiB in PATCHes of 8 MiB', sizeBytes: 512 * MiB, chunkBytes: 8 * MiB, uploads: 1 },
+  {
+    name: 'tus-1',
+    what: '64 MiB in PATCHes of 1 MiB',
+    sizeBytes: 64 * MiB,
+    chunkBytes: MiB,
+    uploads: 1,
+    speed: 3.5,
+    cpu: 0.1,
+  },
+  { name: 'tus-64', what: '64 uploads of 8 MiB at once', sizeBytes: 8 * MiB, chunkBytes: 8 * MiB, uploads: 64 },
+];
+
+/** tus beside @tus/server with its S3 store, into one MinIO. */
+export const tusRows: readonly Row[] = [
+  ...cases.map((each) => ({
+    name: each.name,
+    what: `${each.what}, by tus, into MinIO, beside @tus/server`,
+    deadlineMs: 240_000,
+    measure: (bench: Bench) => measureCase(bench, each),
+  })),
+  {
+    name: 'tus-head',
+    what: 'HEAD behind a PATCH that hangs, while 200 of them do',
+    deadlineMs: 120_000,
+    measure: measureHead,
+  },
+];
+
+async function measureCase(bench: Bench, { name, what, ...given }: Case): Promise<readonly Figure[]> {
+  const store = await bench.minio();
+  if (store === undefined) return [];
+  const gateway = await bench.gateway(store.settings);
+  const peer = await bench.process('tus.ts', { env: store.settings });
+  const contenders = {
+    gateway: () => uploadTo(gateway, store, given),
+    peer: () => uploadTo(peer, store, given),
+  };
+  for (const warmUp of Object.values(contenders)) await warmUp();
+  const samples = await alternate(contenders, { rounds: 5, budgetMs: 150_000 });
+  const speeds = { ours: samples.gateway.map(speedOf), theirs: samples.peer.map(speedOf) };
+  const cpus = { ours: samples.gateway.map(cpuOf), theirs: samples.peer.map(cpuOf) };
+  const figure = (unit: string, of: typeof speeds, wanted: Figure['wanted'] | undefined): Figure => {
+    const values = ratios(of.ours, of.theirs);
+    return {
+      row: name,
+      what: `${unit} of ${what} : @tus/server`,
+      value: median(values),
+      unit: 'x',
+      ...(wanted && { wanted }),
+      spread: middleHalf(values),
+      samples: values.length,
+      details: { [`gateway ${unit}`]: median(of.ours), [`peer ${unit}`]: median(of.theirs) },
+    };
+  };
+  return [
+    figure('MiB/s', speeds, given.speed === undefined ? undefined : { atLeast: given.speed }),
+    figure('CPU s/GiB', cpus, given.cpu === undefined ? undefined : { atMost: given.cpu }),
+  ];
+}
+
+const speedOf = ({ mibPerSecond }: { readonly mibPerSecond: number }) => mibPerSecond;
+const cpuOf = ({ cpuSecondsPerGib }: { readonly cpuSecondsPerGib: number }) => cpuSecondsPerGib;
+
+async function uploadTo(
+  server: Measured,
+  store: Store,
+  { sizeBytes, chunkBytes, uploads }: Pick<Case, 'sizeBytes' | 'chunkBytes' | 'uploads'>,
+) {
+  const throughput = await measureThroughput(server, uploads * sizeBytes, () =>
+    Promise.all(
+      Array.from({ length: uploads }, async () => {
+        const client = new TusUploader(server.url);
+        await client.upload({ sizeBytes, chunkBytes });
+        client.close();
+      }),
+    ),
+  );
+  await store.empty();
+  return throughput;
+}
+
+const hangingPatches = 200;
+const version = { 'Tus-Resumable': '1.0.0' };
+
+/** Each PATCH has sent half a MiB of one, and then nothing more. */
+async function measureHead(bench: Bench): Promise<readonly Figure[]> {
+  const store = await bench.minio();
+  if (store === undefined) return [];
+  const gateway = await bench.gateway({ ...store.settings, PARTWAY_BODY_IDLE_TIMEOUT: '60s' });
+  const agent = new Agent({ keepAlive: true });
+  const urls: string[] = [];
+  for (let index = 0; index < hangingPatches; index++) {
+    const created = await send({
+      method: 'POST',
+      url: `${gateway.url}/files`,
+      agent,
+      headers: { ...version, 'Upload-Length': MiB },
+    });
+    const url = new URL(created.headers.location ?? '', gateway.url).href;
+    const patch = open({
+      method: 'PATCH',
+      url,
+      agent,
+      headers: { ...version, 'Upload-Offset': 0, 'Content-Type': 'application/offset+octet-stream' },
+      sizeBytes: MiB,
+    });
+    patch.on('error', () => undefined);
+    bench.defer(() => void patch.destroy());
+    await new Promise((resolve) => patch.write(someBytes(MiB / 2), resolve));
+    urls.push(url);
+  }
+  const latencies: number[] = [];
+  for (const url of urls) {
+    const began = performance.now();
+    await send({ method: 'HEAD', url, agent, headers: version });
+    latencies.push(performance.now() - began);
+  }
+  agent.destroy();
+  await store.empty();
+  return [
+    {
+      row: 'tus-head',
+      what: 'HEAD behind a PATCH that hangs, while 200 of them do',
+      value: median(latencies),
+      unit: 'ms',
+      wanted: { atMost: 200 },
+      spread: middleHalf(latencies),
+      samples: latencies.length,
+      details: { 'slowest ms': Math.max(...latencies) },
+    },
+  ];
+}
