@@ -3,6 +3,7 @@ import type { Settings } from './config.ts';
 import { Compositions } from './core/compositions.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
 import { HeldFragments } from './core/held-fragments.ts';
+import { Joins } from './core/joins.ts';
 import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
@@ -43,6 +44,7 @@ export function createCore(
     memory,
     held: new HeldFragments(memory, clock),
     compositions: new Compositions(),
+    joins: new Joins(),
   };
 }
 

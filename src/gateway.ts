@@ -238,7 +238,7 @@ async function closeServer(
   await Promise.race([composed, sleep(keepingMs, undefined, { ref: false })]);
   halt.abort(reason);
   await Promise.race([
-    Promise.all([core.attempts.whenEnded(), core.compositions.whenIdle()]),
+    Promise.all([core.attempts.whenEnded(), core.compositions.whenIdle(), core.joins.whenIdle()]),
     sleep(5_000, undefined, { ref: false }),
   ]);
   await Promise.race([closed, sleep(answeringMs, undefined, { ref: false })]);

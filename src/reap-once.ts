@@ -62,6 +62,7 @@ export async function reapOnce(
   for (let before = -1; progress() > before; ) {
     before = progress();
     await reaper.guardedRound();
+    await core.joins.whenIdle();
   }
   await core.compositions.whenIdle();
   return { reaped, failures: [...failures.values()] };

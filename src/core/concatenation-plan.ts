@@ -9,7 +9,7 @@ export interface Segment {
   readonly sizeBytes: number;
 }
 
-/** A part of what is put together. Of one segment the store copies it; of several the gateway joins them. */
+/** A part of what is put together. The store copies it where it can; else the gateway reads and sends it. */
 export interface JoinedPart {
   readonly partNumber: number;
   readonly offset: number;
@@ -19,6 +19,10 @@ export interface JoinedPart {
 
 /** S3 copies no more into one part. "Amazon S3 multipart upload limits". */
 const largestCopyBytes = 5 * 1024 ** 3;
+/** A copy of this size takes a store seconds: what breaks off, or dies, costs no more. */
+const handyCopyBytes = 512 * 1024 ** 2;
+/** "You can copy a range only if the source object is greater than 5 MB." Amazon S3 API, UploadPartCopy. */
+const smallestRangedBytes = 5 * 1024 ** 2;
 
 /**
  * Cuts the sources, one behind the other, into parts of which as many as possible lie within one source: only what is
@@ -26,7 +30,9 @@ const largestCopyBytes = 5 * 1024 ** 3;
  */
 export function planConcatenation(sizes: readonly number[], limits: StoreLimits): readonly JoinedPart[] {
   const sizeBytes = sizes.reduce((sum, size) => sum + size, 0);
-  const largestBytes = Math.min(limits.maxPartSizeBytes, largestCopyBytes);
+  // Half of the parts, so that the borders of the sources have theirs.
+  const roomyBytes = Math.ceil(sizeBytes / (limits.maxParts / 2));
+  const largestBytes = Math.min(limits.maxPartSizeBytes, largestCopyBytes, Math.max(handyCopyBytes, roomyBytes));
   const cuts = limits.equalParts ? equalCuts(sizeBytes, limits) : natural(sizes, limits.minPartSizeBytes, largestBytes);
   let offset = 0;
   return cuts.map((partBytes, index) => {
@@ -39,6 +45,17 @@ export function planConcatenation(sizes: readonly number[], limits: StoreLimits)
     offset += partBytes;
     return part;
   });
+}
+
+/** The one segment that the store copies, where the part has no other and the store may cut it out of its source. */
+export function copiedSegment({ segments }: JoinedPart, sizes: readonly number[]): Segment | undefined {
+  const [only, ...more] = segments;
+  if (only === undefined || more.length > 0) return undefined;
+  return isWhole(only, sizes) || (sizes[only.source] ?? 0) > smallestRangedBytes ? only : undefined;
+}
+
+export function isWhole({ source, sizeBytes }: Segment, sizes: readonly number[]): boolean {
+  return sizes[source] === sizeBytes;
 }
 
 function equalCuts(sizeBytes: number, limits: StoreLimits): number[] {

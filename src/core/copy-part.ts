@@ -1,6 +1,9 @@
 import type { Deps } from './deps.ts';
+import type { Digests } from './digest.ts';
+import { UploadError } from './errors.ts';
 import { keepLease } from './keep-lease.ts';
 import { leaseSlot } from './lease-slot.ts';
+import { DisplacedError } from './live-attempts.ts';
 import type { ByteRange, ObjectAddress } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { commitPart, settleFailure } from './put-part.ts';
@@ -8,8 +11,9 @@ import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part } from './upload.ts';
 
 /**
- * Makes a part of a range of an object that is at the store already. It yields to nobody: the store does not stop.
- * @throws UploadError, StoreError `no_such_object`
+ * Makes a part of an object that is at the store already, or of a range of it. It yields to nobody: the store does not stop.
+ * @param input.digests of those bytes, as far as they are known
+ * @throws UploadError `object_not_found` where the source is gone, or is another object by now
  */
 export async function copyPart(
   deps: Deps,
@@ -18,10 +22,12 @@ export async function copyPart(
     readonly uploadId: string;
     readonly partNumber: number;
     readonly offset: number;
-    readonly source: ObjectAddress & { readonly range: ByteRange };
+    readonly sizeBytes: number;
+    readonly source: ObjectAddress & { readonly range: ByteRange | undefined; readonly etag: string | undefined };
+    readonly digests: Digests;
   },
 ): Promise<void> {
-  const { partNumber, offset, source } = input;
+  const { partNumber, offset, sizeBytes, source, digests } = input;
   const attempt = { uploadId: input.uploadId, partNumber, attemptId: deps.newLeaseId() };
   const { upload, heldUntilMs } = await leaseSlot(deps, input.principal, attempt, () => undefined);
   const live = deps.attempts.begin(attempt.attemptId, heldUntilMs);
@@ -34,13 +40,13 @@ export async function copyPart(
         { signal: deps.halted },
       ),
     );
-    const sizeBytes = source.range.last - source.range.first + 1;
-    const part: Part = { partNumber, offset, sizeBytes, etag, digests: {} };
+    const part: Part = { partNumber, offset, sizeBytes, etag, digests };
     await commitPart(deps, attempt, input, part, false);
     deps.events.emit({ type: 'part_stored', uploadId: upload.id, partNumber, sizeBytes });
   } catch (error) {
     await settleFailure(deps, attempt, upload, { error, sealed: true });
-    throw toUploadError(error);
+    if (!(error instanceof DisplacedError)) throw toUploadError(error);
+    throw new UploadError('busy', 'The part is in other hands now.', { retryAfterSeconds: 1, cause: error });
   } finally {
     stopRenewing();
     live.end();

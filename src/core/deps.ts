@@ -1,5 +1,6 @@
 import type { Compositions } from './compositions.ts';
 import type { HeldFragments } from './held-fragments.ts';
+import type { Joins } from './joins.ts';
 import type { Renewals } from './keep-lease.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
@@ -42,6 +43,7 @@ export interface Deps {
   readonly memory: MemoryBudget;
   readonly held: HeldFragments;
   readonly compositions: Compositions;
+  readonly joins: Joins;
   /** Aborts, with an UploadError, when the process stops and calls to the store must end. */
   readonly halted: AbortSignal;
 }

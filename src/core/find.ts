@@ -34,6 +34,12 @@ export function requireOpen(upload: Upload): OpenUpload {
   throw notOpen(upload);
 }
 
+/** @throws UploadError `state_conflict` for an upload whose bytes are those of others */
+export function requireOwnBytes({ sources }: Upload): void {
+  if (sources === undefined) return;
+  throw new UploadError('state_conflict', 'The upload is put together of others, and takes no bytes of its own.');
+}
+
 /** Why an upload that is not `open` takes nothing. */
 export function notOpen(upload: Upload): UploadError {
   switch (upload.state) {

@@ -1,8 +1,8 @@
 import { claimOf } from './claim.ts';
-import { joinSources } from './concatenate.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { finishCompletion } from './finish-completion.ts';
+import { joinSources } from './join-sources.ts';
 import { composeCovered, isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 

@@ -151,11 +151,15 @@ export interface ObjectStore {
     options?: CallOptions,
   ): Promise<{ etag: string }>;
 
-  /** Makes a part of a range of an object that is already at the store (S3 UploadPartCopy). */
+  /**
+   * Makes a part of a range of an object that is already at the store (S3 UploadPartCopy).
+   * @param input.source.range only of an object above 5 MiB: AWS copies smaller ones whole or not at all
+   * @param input.source.etag another object at the key counts as none, where the store compares it (RGW does not)
+   */
   copyPart(
     input: MultipartAddress & {
       readonly partNumber: number;
-      readonly source: ObjectAddress & { readonly range?: ByteRange | undefined };
+      readonly source: ObjectAddress & { readonly range?: ByteRange | undefined; readonly etag?: string | undefined };
     },
     options?: CallOptions,
   ): Promise<{ etag: string }>;

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, type OpenUpload } from './find.ts';
+import { findUpload, notOpen, type OpenUpload, requireOwnBytes } from './find.ts';
 import { keepLease } from './keep-lease.ts';
 import { keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
@@ -31,6 +31,8 @@ export interface PutPartInput {
   readonly body: () => Readable;
   /** Nobody else holds the body's buffers: they are empty once they have been sent. */
   readonly ownsBuffers?: boolean | undefined;
+  /** Its bytes are those of the uploads that this one is put together of, which takes no others. */
+  readonly isOfSources?: boolean | undefined;
 }
 
 /**
@@ -41,9 +43,10 @@ export interface PutPartInput {
 export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
   requireLimits(deps.store.limits, input);
   const attempt = { uploadId: input.uploadId, partNumber: input.partNumber, attemptId: deps.newLeaseId() };
-  const slot = await leaseSlot(deps, input.principal, attempt, (upload, part) =>
-    placeOfPart(upload, part, input, deps.settings),
-  );
+  const slot = await leaseSlot(deps, input.principal, attempt, (upload, part) => {
+    if (!input.isOfSources) requireOwnBytes(upload);
+    placeOfPart(upload, part, input, deps.settings);
+  });
   const live = deps.attempts.begin(attempt.attemptId, slot.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...attempt, leaseMs }));
   try {

@@ -198,6 +198,11 @@ export interface RangeRecords {
   claimWork(input: { readonly leaseMs: number; readonly limit: number }): Promise<readonly Upload[]>;
   /** Somebody is at work on it: `claimWork` passes it over for so long. */
   postponeWork(input: { readonly uploadId: string; readonly forMs: number }): Promise<void>;
+  /**
+   * Nothing is left to do for the upload until one of its sources ends: from then on it is `claimWork`'s. Where one has
+   * ended already, or all have, it is so at once.
+   */
+  awaitSources(uploadId: string): Promise<void>;
   /** Nothing is left to do for the upload as it was seen. */
   endWork(upload: Upload): Promise<void>;
 }

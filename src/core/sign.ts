@@ -1,7 +1,7 @@
 import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
+import { findUpload, notOpen, type OpenUpload, requireOpen, requireOwnBytes } from './find.ts';
 import { rangeOf } from './layout.ts';
 import type { Pin } from './ports.ts';
 import type { Principal } from './principal.ts';
@@ -37,6 +37,7 @@ export async function signParts(
   },
 ): Promise<readonly SignedPart[]> {
   const upload = await decideLayout(deps, requireOpen(await findUpload(deps, input.principal, input.uploadId)));
+  requireOwnBytes(upload);
   if (!deps.store.capabilities.presigns) {
     throw new UploadError('unsupported', 'This store takes no parts directly. Send them to the gateway.');
   }

@@ -121,16 +121,20 @@ export function claimRows(
           .where(and(eq(uploads.id, id), eq(uploads.claimId, claimId), eq(uploads.state, 'completing')))
           .returning();
         if (row === undefined) return undefined;
-        if (isStaged) await retireObject(tx, row, retentionMs);
+        if (isStaged) {
+          await retireObject(tx, row, retentionMs);
+          await wakeWaiting(tx, id);
+        }
         return toUpload(row);
       }),
 
     markDeleted: ({ id, retentionMs }) =>
-      connection.run(async (db) => {
-        await db
+      connection.transaction(async (tx) => {
+        await tx
           .update(uploads)
           .set({ state: 'deleted', expiresAt: fromNow(retentionMs), updatedAt: sql`now()` })
           .where(and(eq(uploads.id, id), eq(uploads.state, 'completed')));
+        await wakeWaiting(tx, id);
       }),
 
     reopen: ({ id, claimId, forget = [] }) =>
@@ -167,6 +171,7 @@ export function claimRows(
           .update(fragments)
           .set({ state: 'retired', leaseUntil: sql`now()` })
           .where(and(eq(fragments.uploadId, id), eq(fragments.state, 'durable')));
+        await wakeWaiting(tx, id);
         return toUpload(row);
       }),
   };
@@ -185,6 +190,14 @@ async function retireObject(tx: Db, row: UploadRow, keptMs: number): Promise<voi
     attemptId: row.id,
     leaseUntil: fromNow(keptMs),
   });
+}
+
+/** What waits for this upload to end has the reaper look at it. In one order, so that two that end never wait for each other. */
+async function wakeWaiting(tx: Db, id: string): Promise<void> {
+  await tx.execute(sql`
+    update uploads set work_due = now() where id in (
+      select id from uploads where sources @> array[${id}::text] and state = 'open' and work_due is null
+        order by id for update)`);
 }
 
 /** The unique index found another upload to the same key in `completing`. Carries out of the transaction. */

@@ -16,7 +16,10 @@ export const isOutdated = sql`(state in ('completed', 'aborted', 'deleted') and 
   and not exists (select from fragments where upload_id = uploads.id))`;
 /** Of fragments: whoever sent them died. */
 export const isAbandoned = sql`(state = 'pending' and lease_until <= now())`;
-export const isDeletable = sql`(state = 'retired' and lease_until <= now())`;
+/** One that is an upload's whole object stays for as long as an upload is to be put together of it. */
+export const isDeletable = sql`(state = 'retired' and lease_until <= now() and not (
+  fragments.id = upload_id and exists (select from uploads u
+    where u.sources @> array[fragments.upload_id] and u.state in ('creating', 'open', 'completing'))))`;
 
 export interface DueWork {
   readonly uploadsToClose: number;

@@ -242,6 +242,21 @@ export function rangeRows(connection: Connection): RangeRecords {
           .where(and(eq(uploads.id, uploadId), eq(uploads.state, 'open')));
       }),
 
+    awaitSources: (uploadId) =>
+      connection.run(async (db) => {
+        // Locked, so that one which is just ending is seen as ended, or finds this row when it wakes those that wait.
+        await db.execute(sql`
+          with sources as (
+            select state from uploads where id in (select unnest(sources) from uploads where id = ${uploadId}) for share
+          ), found as (
+            select bool_or(state in ('open', 'completing')) and bool_and(state in ('open', 'completing', 'completed'))
+                     as waits
+              from sources
+          )
+          update uploads set work_due = case when found.waits then null else now() end
+            from found where id = ${uploadId} and state = 'open'`);
+      }),
+
     endWork: (upload) =>
       connection.run(async (db) => {
         await db

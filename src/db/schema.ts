@@ -119,6 +119,7 @@ export const uploads = pgTable(
     index('uploads_by_name').on(table.bucket, table.storeKey, table.createdAt),
     index('uploads_newest').on(table.tenant, table.createdAt, table.id),
     index('uploads_expiring').on(table.expiresAt),
+    index('uploads_by_source').using('gin', table.sources).where(sql`${table.sources} is not null`),
     index('uploads_work').on(table.workDue).where(sql`${table.workDue} is not null`),
     index('uploads_claims').on(table.claimUntil).where(sql`${table.claimUntil} is not null`),
     check('uploads_offset_in_size', sql`${table.size} is null or ${table.offset} <= ${table.size}`),

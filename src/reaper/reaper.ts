@@ -17,6 +17,7 @@ import type { Upload } from '../core/upload.ts';
  *   aborting, lease over      aborted until the store does not know it.
  *   open, past its time       aborted as expired.
  *   open, covered             covered slots are composed, and what completes by itself is completed.
+ *   open, of sources          is put together.
  *   fragment, lease over      the row is retired, then its object deleted, then the row.
  *   ended, retention over     the row goes, once its fragments are gone.
  *
@@ -114,11 +115,9 @@ export class Reaper {
 
   async #finishCovered(): Promise<void> {
     for (const upload of await this.#deps.records.claimWork({ leaseMs, limit: batch })) {
-      try {
-        await finishCovered(this.#deps, upload);
-      } catch (error) {
-        this.#report(error, upload);
-      }
+      const work = finishCovered(this.#deps, upload).catch((error: unknown) => this.#report(error, upload));
+      // What the store copies may take hours: its owner keeps it for as long, and no round waits for it.
+      if (upload.sources === undefined) await work;
     }
   }
 

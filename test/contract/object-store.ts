@@ -11,6 +11,8 @@ export interface ObjectStoreUnderTest {
   readonly bucket: string;
   /** A bucket that is not there; left out where every bucket is. */
   readonly absentBucket?: string;
+  /** A copy is made whatever ETag its source is to have. */
+  readonly copiesAnyEtag?: boolean;
   stop(): Promise<void>;
 }
 
@@ -598,6 +600,21 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
           ],
         });
         expectSame(await read(upload), Buffer.concat([content, content.subarray(500, 1500)]));
+      });
+
+      it('copies no other object than the one that has the ETag', async ({ skip }) => {
+        const source = place();
+        await put(source, bytes(10));
+        const { etag } = (await store.headObject(source))!;
+        const upload = await open();
+        const copied = await store.copyPart({ ...upload, partNumber: 1, source: { ...source, etag } });
+        expect(await all(store.listParts(upload))).toEqual([{ partNumber: 1, etag: copied.etag, sizeBytes: 10 }]);
+        if (under.copiesAnyEtag) skip('it does not compare');
+        await put(source, bytes(11));
+        await expect(store.copyPart({ ...upload, partNumber: 1, source: { ...source, etag } })).rejects.toMatchObject(
+          failure('no_such_object'),
+        );
+        expect(await all(store.listParts(upload))).toHaveLength(1);
       });
 
       it('fails for a source that is not there, and for an upload that is not', async () => {

@@ -9,6 +9,7 @@ import type { CoreSettings, Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { UploadError, type UploadErrorCode } from '../../src/core/errors.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
+import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
@@ -36,9 +37,9 @@ function leasesOf(clock: FakeClock, settings: CoreSettings) {
   return { attempts: new LiveAttempts(clock), renewals: new Renewals(clock, settings) };
 }
 
-function memoryOf(budgetBytes: number, clock: FakeClock): Pick<Deps, 'memory' | 'held' | 'compositions'> {
+function memoryOf(budgetBytes: number, clock: FakeClock): Pick<Deps, 'memory' | 'held' | 'compositions' | 'joins'> {
   const memory = new MemoryBudget(budgetBytes);
-  return { memory, held: new HeldFragments(memory, clock), compositions: new Compositions() };
+  return { memory, held: new HeldFragments(memory, clock), compositions: new Compositions(), joins: new Joins() };
 }
 
 /** The core over a real Postgres and a real store, with time in the test's hands. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { planConcatenation } from '../../src/core/concatenation-plan.ts';
+import { copiedSegment, planConcatenation } from '../../src/core/concatenation-plan.ts';
 import type { StoreLimits } from '../../src/core/ports.ts';
 
 const limits: StoreLimits = {
@@ -50,6 +50,23 @@ describe('a plan to put uploads together', () => {
         for (const { sizeBytes } of parts) expect(sizeBytes).toBeLessThan(2 * limits.minPartSizeBytes);
       }),
     );
+  });
+
+  test('has the store copy a part only of one source, and a range only of one above 5 MiB', () => {
+    const MiB = 1024 ** 2;
+    const ofS3 = { ...limits, minPartSizeBytes: 5 * MiB, maxPartSizeBytes: 5 * 1024 * MiB };
+    const copied = (sizes: readonly number[]) =>
+      planConcatenation(sizes, ofS3).map((part) => copiedSegment(part, sizes) !== undefined);
+    expect(copied([6 * MiB, 3])).toEqual([true, true]);
+    expect(copied([5 * MiB + 1, 4 * MiB, 4 * MiB])).toEqual([true, false, false]);
+    expect(copied([MiB, 9 * MiB + 1])).toEqual([false, true]);
+  });
+
+  test('copies no more at a time than can be made again, but never more parts than there may be', () => {
+    const TiB = 1024 ** 4;
+    const ofS3 = { ...limits, minPartSizeBytes: 5 * 1024 ** 2, maxPartSizeBytes: 5 * 1024 ** 3 };
+    expect(planConcatenation([1024 ** 3 + 1], ofS3)).toHaveLength(3);
+    expect(planConcatenation(Array(300).fill(TiB / 60 + 1), ofS3).length).toBeLessThanOrEqual(10_000);
   });
 
   test('has parts of one size where the store wants that', () => {

@@ -4,6 +4,7 @@ import { Compositions } from '../../src/core/compositions.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { UploadError } from '../../src/core/errors.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
+import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
@@ -98,6 +99,7 @@ export class TestReaper implements AsyncDisposable {
       memory,
       held: new HeldFragments(memory, clock),
       compositions: new Compositions(),
+      joins: new Joins(),
       halted: new AbortController().signal,
     };
   }
@@ -116,6 +118,7 @@ export class TestReaper implements AsyncDisposable {
       if (!(error instanceof StoreError || error instanceof UploadError)) throw error;
     });
     await this.#deps.compositions.whenIdle();
+    await this.#deps.joins.whenIdle();
     if (bugs.length > 0) throw new AggregateError(bugs, 'the reaper met a bug');
   }
 

@@ -2,6 +2,7 @@ import type { Context } from 'hono';
 import { concatenate } from '../../core/concatenate.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload } from '../../core/find.ts';
+import { sizeOfJoined, sourcesOf } from '../../core/join-sources.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { invalid } from './fields.ts';
@@ -46,7 +47,15 @@ export function concatHeaders({ front }: Upload): Record<string, string> {
   return typeof front.uploadConcat === 'string' ? { 'Upload-Concat': front.uploadConcat } : {};
 }
 
-/** @throws UploadError */
+/** @throws UploadError `upload_gone` where a partial one has ended without its bytes */
+export async function sizeOfFinal({ core }: TusDeps, upload: Upload): Promise<number | undefined> {
+  return sizeOfJoined(core, await sourcesOf(core, upload));
+}
+
+/**
+ * "The Client MAY send the concatenation request while the partial uploads are still in progress."
+ * @throws UploadError
+ */
 export async function createFinal(
   c: Context<HttpEnv>,
   { core }: TusDeps,

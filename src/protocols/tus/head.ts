@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { askWriter } from '../../core/ask-writer.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { concatHeaders, isFinal } from './concat.ts';
+import { concatHeaders, isFinal, sizeOfFinal } from './concat.ts';
 import { confirmed, requireUsable, uploadOf } from './find.ts';
 import type { TusDeps } from './front.ts';
 import { expiryHeaders, metadataHeaders, offsetHeaders } from './upload-headers.ts';
@@ -10,7 +10,8 @@ import { expiryHeaders, metadataHeaders, offsetHeaders } from './upload-headers.
 export async function onHead(c: Context<HttpEnv>, deps: TusDeps): Promise<Response> {
   const found = await uploadOf(c, deps);
   const upload = isFinal(found) ? found : await confirmed(c, deps, requireUsable(await askWriter(deps.core, found)));
-  const { sizeBytes } = upload;
+  // "The Upload-Length header MUST be included if the length of the final resource can be calculated at the time of the request."
+  const sizeBytes = upload.sizeBytes ?? (isFinal(upload) ? await sizeOfFinal(deps, upload) : undefined);
   // "The response to a HEAD request for a final upload SHOULD NOT contain the Upload-Offset header unless the concatenation
   // has been successfully finished."
   const isJoining = isFinal(upload) && upload.state !== 'completed';

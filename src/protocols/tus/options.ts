@@ -13,6 +13,7 @@ const extensions = [
   'checksum-trailer',
   'termination',
   'concatenation',
+  'concatenation-unfinished',
 ];
 
 /** "An OPTIONS request MAY be used to gather information about the Server's current configuration." */

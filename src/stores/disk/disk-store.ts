@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { isSameEtag } from '../../core/etag.ts';
 import {
   type MultipartAddress,
   type ObjectStore,
@@ -57,9 +58,13 @@ export function createDiskStore(options: { readonly root: string; readonly limit
     uploadPart: (input, { signal } = {}) =>
       withBody(input.body, signal, () => call('uploadPart', signal, () => storePartOf(places, limits, input, signal))),
 
-    copyPart: ({ source: { range, ...address }, ...target }, { signal } = {}) =>
+    copyPart: ({ source: { range, etag, ...address }, ...target }, { signal } = {}) =>
       call('copyPart', signal, async () => {
-        const { body, bodySizeBytes: sizeBytes } = await openObject(places, address, range);
+        const { body, bodySizeBytes: sizeBytes, etag: found } = await openObject(places, address, range);
+        if (etag !== undefined && !isSameEtag(etag, found)) {
+          body.destroy();
+          throw new StoreError('no_such_object', `another object is at ${JSON.stringify(address.key)}`);
+        }
         const input = { ...target, body, sizeBytes };
         return withBody(body, signal, () => storePartOf(places, limits, input, signal));
       }),

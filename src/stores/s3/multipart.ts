@@ -4,6 +4,7 @@ import {
   CreateMultipartUploadCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import { unquoted } from '../../core/etag.ts';
 import { type MultipartAddress, type ObjectAddress, type ObjectStore, StoreError } from '../../core/ports.ts';
 import { callStore, callWithBody } from './call.ts';
 import type { S3Clients } from './clients.ts';
@@ -51,8 +52,11 @@ export function multipartCalls({ puts, control, commit }: S3Clients): MultipartC
         PartNumber: input.partNumber,
         CopySource: copySource(source),
         ...(source.range && { CopySourceRange: `bytes=${source.range.first}-${source.range.last}` }),
+        ...(source.etag && { CopySourceIfMatch: `"${unquoted(source.etag)}"` }),
       });
-      const { CopyPartResult } = await callStore('UploadPartCopy', signal, (options) => commit.send(command, options));
+      const { CopyPartResult } = await callStore('UploadPartCopy', signal, (options) =>
+        commit.send(command, options),
+      ).catch(asAbsence);
       return { etag: required(CopyPartResult?.ETag, 'UploadPartCopy', 'an ETag') };
     },
 
@@ -82,6 +86,12 @@ export function multipartCalls({ puts, control, commit }: S3Clients): MultipartC
 
 function addressed({ bucket, key, storeUploadId }: MultipartAddress) {
   return { Bucket: bucket, Key: key, UploadId: storeUploadId };
+}
+
+/** What is at the key is not the object that was to be copied. */
+function asAbsence(error: unknown): never {
+  if (!(error instanceof StoreError) || error.kind !== 'precondition_failed') throw error;
+  throw new StoreError('no_such_object', error.message, { cause: error });
 }
 
 /** The header is a path: its key is URL-encoded but for the slashes. */

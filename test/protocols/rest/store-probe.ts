@@ -21,14 +21,24 @@ export class StoreProbe {
   readonly #after = new Map<string, After>();
   readonly #watchers = new Set<() => void>();
 
-  readonly wrap = (store: ObjectStore): ObjectStore =>
-    new Proxy(store, {
+  #store: ObjectStore | undefined;
+
+  /** The store itself: what is done here is no call of the gateway's. */
+  get store(): ObjectStore {
+    if (this.#store === undefined) throw new Error('the probe stands before no store yet');
+    return this.#store;
+  }
+
+  readonly wrap = (store: ObjectStore): ObjectStore => {
+    this.#store = store;
+    return new Proxy(store, {
       get: (target, property) => {
         const value: unknown = Reflect.get(target, property, target);
         if (typeof value !== 'function' || typeof property !== 'string') return value;
         return (...args: unknown[]) => this.#call(property, args, () => value.apply(target, args));
       },
     });
+  };
 
   /** Calls of this method, or of all, since the last `forget`. */
   calls(method?: string): readonly StoreCall[] {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '../../../src/core/ports.ts';
+import { crc32Of } from '../../core/core-under-test.ts';
 import { execute } from '../../support/postgres.ts';
 import { bytesOf } from '../rest/rest-client.ts';
 import { allStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
@@ -58,6 +59,8 @@ describe.each(await allStores())('concatenation on %s', (store) => {
     expect(gateway.probe.calls('copyPart')).toHaveLength(3);
     expect(gateway.probe.calls('uploadPart')).toHaveLength(0);
     await expectJoined(path, Buffer.concat([a!, b!, c!]));
+    const { parts } = await gateway.client.listParts(idOf(path));
+    expect(parts.map(({ checksum }) => checksum)).toEqual([a!, b!, c!].map((bytes) => `crc32=:${crc32Of(bytes)}:`));
     expect(await gateway.client.look(idOf(path))).toMatchObject({
       state: 'completed',
       key: expect.stringMatching(/whole\.bin$/),
@@ -103,13 +106,16 @@ describe.each(await allStores())('concatenation on %s', (store) => {
   test('a final one takes no bytes, and can be deleted', async () => {
     const path = await final([await partialOf(Buffer.from('abc'))]);
     expectRefused(await client.patch(path, 3, Buffer.from('d')), 403, 'forbidden');
+    const waiting = locationOf(await client.create({ 'upload-concat': `final;${await client.upload(3, partial)}` }));
+    expectRefused(await client.patch(waiting, 0, Buffer.from('d')), 403, 'forbidden');
+    const put = await gateway.client.request('PUT', `/uploads/${idOf(waiting)}/parts/1`, Buffer.from('d'));
+    expect(put.status).toBe(409);
     expect((await client.send('DELETE', path)).status).toBe(204);
     expect((await client.head(path)).status).toBe(410);
   });
 
   test('what can not be put together is refused, and makes nothing', async () => {
     const done = await partialOf(Buffer.from('abc'));
-    const unfinished = await client.upload(5, partial);
     const plain = locationOf(await client.create({ 'upload-length': '1' }, Buffer.from('x')));
     const gone = await partialOf(Buffer.from('abc'));
     await client.send('DELETE', gone);
@@ -120,7 +126,6 @@ describe.each(await allStores())('concatenation on %s', (store) => {
       ['both', 400, 'invalid_request'],
       ['final;/else/where', 400, 'invalid_request'],
       [`final;${done} /files/0123`, 404, 'upload_not_found'],
-      [`final;${done} ${unfinished}`, 409, 'state_conflict'],
       [`final;${done} ${plain}`, 403, 'forbidden'],
       [`final;${done} ${gone}`, 410, 'upload_gone'],
     ] as const) {
@@ -129,6 +134,70 @@ describe.each(await allStores())('concatenation on %s', (store) => {
     const withLength = { 'upload-concat': `final;${done}`, 'upload-length': '3' };
     expectRefused(await client.create(withLength), 400, 'invalid_request');
     expect((await gateway.client.list('?limit=1000')).uploads).toHaveLength(before);
+  });
+
+  test('of what is no longer there as it was is not made', async () => {
+    const overwrite = async (path: string, bytes: Buffer) => {
+      const key = `.partway/partial-${idOf(path)}`;
+      await gateway.probe.store.putObject({ bucket: gateway.bucket, key, body: bytes, sizeBytes: bytes.length });
+    };
+    const [large, small] = [await partialOf(bytesOf(6 * MiB, 'large')), await partialOf(Buffer.from('small'))];
+    await overwrite(small, Buffer.from('other'));
+    expectRefused(await client.create({ 'upload-concat': `final;${small} ${large}` }), 410, 'upload_gone');
+    // Ceph RGW copies whatever is there.
+    if (store === 'rgw') return;
+    await overwrite(large, bytesOf(6 * MiB, 'another'));
+    expectRefused(await client.create({ 'upload-concat': `final;${large}` }), 410, 'upload_gone');
+  });
+
+  test('of unfinished ones is done when the last of them is; its length is told once it is known', async () => {
+    const pieces = [bytesOf(6 * MiB, 'early'), bytesOf(6 * MiB, 'late'), bytesOf(7, 'of unknown length')];
+    const [early, late] = [await partialOf(pieces[0]!), await client.upload(6 * MiB, partial)];
+    const deferred = await client.upload(undefined, partial);
+    const path = locationOf(await client.create({ 'upload-concat': `final;${late} ${early} ${deferred}` }));
+    const waiting = await client.head(path);
+    expect(waiting).toMatchObject({ status: 200, headers: { 'upload-defer-length': '1' } });
+    expect(waiting.headers).not.toHaveProperty('upload-offset');
+    expect(waiting.headers).not.toHaveProperty('upload-length');
+
+    expectOffset(await client.patch(deferred, 0, pieces[2]!, { 'upload-length': '7' }), 7);
+    const known = await client.head(path);
+    expect(known).toMatchObject({ status: 200, headers: { 'upload-length': String(12 * MiB + 7) } });
+    expect(known.headers).not.toHaveProperty('upload-offset');
+    expect((await client.send('GET', path)).status).toBe(404);
+
+    expectOffset(await client.patch(late, 0, pieces[1]!), 6 * MiB);
+    await expect
+      .poll(async () => (await client.head(path)).headers['upload-offset'], { timeout: 20_000 })
+      .toBeDefined();
+    await expectJoined(path, Buffer.concat([pieces[1]!, pieces[0]!, pieces[2]!]));
+  });
+
+  test('of an unfinished one ends when that is ended without its bytes', async () => {
+    const [done, unfinished] = [await partialOf(Buffer.from('abc')), await client.upload(5, partial)];
+    const path = locationOf(await client.create({ 'upload-concat': `final;${done} ${unfinished}` }));
+    expect((await client.send('DELETE', unfinished)).status).toBe(204);
+    await expect.poll(async () => (await client.head(path)).status, { timeout: 20_000 }).toBe(410);
+  });
+
+  test('a partial one that an upload waits for is kept beyond its time', async () => {
+    const [waitedFor, unwanted] = [await partialOf(Buffer.from('kept')), await partialOf(Buffer.from('not kept'))];
+    const unfinished = await client.upload(5, partial);
+    const path = locationOf(await client.create({ 'upload-concat': `final;${waitedFor} ${unfinished}` }));
+    const ids = [waitedFor, unwanted].map((each) => `'${idOf(each)}'`).join();
+    await execute(
+      gateway.databaseUrl,
+      `update uploads set expires_at = now() where id in (${ids});
+       update fragments set lease_until = now() where upload_id in (${ids})`,
+    );
+    await expect.poll(async () => (await client.head(unwanted)).status, { timeout: 20_000 }).toBe(404);
+    expect((await client.head(waitedFor)).status).toBe(200);
+    expectOffset(await client.patch(unfinished, 0, Buffer.from('12345')), 5);
+    await expect
+      .poll(async () => (await client.head(path)).headers['upload-offset'], { timeout: 20_000 })
+      .toBeDefined();
+    await expectJoined(path, Buffer.from('kept12345'));
+    await expect.poll(async () => (await client.head(waitedFor)).status, { timeout: 20_000 }).toBe(404);
   });
 
   test('while it goes on its HEAD has no offset, and where the store fails it goes on later', async () => {

@@ -1,0 +1,1 @@
+CREATE INDEX "uploads_by_source" ON "uploads" USING gin ("sources") WHERE "uploads"."sources" is not null;
