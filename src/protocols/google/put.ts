@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { Context, Hono } from 'hono';
 import { askWriter } from '../../core/ask-writer.ts';
 import { UploadError } from '../../core/errors.ts';
@@ -9,7 +8,7 @@ import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
 import { rangeBodyBytes } from '../http/admission.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { contentLengthOf, rawBodyOf } from '../http/raw-body.ts';
+import { bodyLengthOf, rawBodyOf } from '../http/raw-body.ts';
 import { type Data, placementOf, type Question } from './content-range.ts';
 import { type GoogleDeps, uploadPath } from './front.ts';
 import { renderObject } from './object-resource.ts';
@@ -20,7 +19,7 @@ import { inSession, openSession } from './session.ts';
 /** `PUT <session URI>`: bytes of the object, or the question how many are held. */
 export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
   app.put(uploadPath, async (c) => {
-    const placement = placementOf(c.req.header('content-range'), lengthOf(c.env.incoming));
+    const placement = placementOf(c.req.header('content-range'), bodyLengthOf(c.env.incoming));
     const moved =
       placement.kind === 'question'
         ? await ask(c, deps, await openSession(c, deps), placement)
@@ -31,11 +30,6 @@ export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
 
 function requireGoesOn({ state, reason }: Upload): void {
   if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
-}
-
-function lengthOf(incoming: IncomingMessage): number | undefined {
-  if (incoming.headers['transfer-encoding'] !== undefined) return undefined;
-  return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
 }
 
 async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, question: Question): Promise<Upload> {

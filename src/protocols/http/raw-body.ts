@@ -16,6 +16,18 @@ export function contentLengthOf(incoming: IncomingMessage): number {
   throw new UploadError('invalid_request', 'Content-Length is not a number of bytes.');
 }
 
+/** The body's length; `undefined` where it ends when it ends. @throws UploadError `invalid_request` */
+export function bodyLengthOf(incoming: IncomingMessage): number | undefined {
+  if (incoming.headers['transfer-encoding'] !== undefined) return undefined;
+  return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
+}
+
+/** Whether the request says that its body is of this type, whatever the parameters. */
+export function hasMediaType({ headers }: IncomingMessage, type: string): boolean {
+  const [given = ''] = (headers['content-type'] ?? '').split(';', 1);
+  return given.trim().toLowerCase() === type;
+}
+
 /**
  * The body as it comes from the socket, never through a web stream, which costs half as much again per byte.
  * From here on the client may send it.

@@ -6,8 +6,8 @@ import { writeRange } from '../../core/write-range.ts';
 import { rangeBodyBytes } from '../http/admission.ts';
 import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { rawBodyOf } from '../http/raw-body.ts';
-import { contentLengthOf, integerOf } from './fields.ts';
+import { bodyLengthOf, rawBodyOf } from '../http/raw-body.ts';
+import { integerOf } from './fields.ts';
 import type { IetfDeps } from './front.ts';
 import { tellProgress } from './interim.ts';
 import { interopHeader, interopVersionOf } from './interop.ts';
@@ -33,7 +33,7 @@ export interface Content {
  * @throws UploadError
  */
 export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolean): Content {
-  const sizeBytes = contentLengthOf(c);
+  const sizeBytes = bodyLengthOf(c.env.incoming);
   const told = integerOf(c, 'upload-length');
   const meant = completes && sizeBytes !== undefined ? offset + sizeBytes : undefined;
   if (told !== undefined && meant !== undefined && told !== meant) {

@@ -1,5 +1,6 @@
 import { parse as parseDisposition } from 'content-disposition';
 import type { Context } from 'hono';
+import { abortUpload } from '../../core/abort.ts';
 import { createUpload } from '../../core/create.ts';
 import { isCombinable } from '../../core/digest.ts';
 import { requireScope } from '../../core/principal.ts';
@@ -47,7 +48,11 @@ export async function onCreate(c: Context<HttpEnv>, deps: IetfDeps, completes: b
   };
   // "When sent, it MUST include Location header field … and MUST include the Upload-Limit header field".
   if (version !== undefined) sendInterim(c.env.outgoing, { [interopHeader]: String(version), ...headers });
-  const after = await append(c, deps, upload, content);
+  const after = await append(c, deps, upload, content).catch(async (error: unknown) => {
+    // Nobody was told where to go on: nothing is to be left of it.
+    if (version === undefined) await abortUpload(deps.core, principal, upload.id).catch(() => undefined);
+    throw error;
+  });
   if (after.state === 'completed') return answerCompleted(c, after, headers);
   // "If the request content was fully processed, the server MUST include the Location response header field".
   return c.body(null, 201, { ...headers, 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });

@@ -2,6 +2,7 @@ import type { Context } from 'hono';
 import { UploadError } from '../../core/errors.ts';
 import { stopWriter } from '../../core/stop-writer.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { hasMediaType } from '../http/raw-body.ts';
 import { answerCompleted } from './answer.ts';
 import { append, contentOf } from './append.ts';
 import { integerOf, uploadCompleteOf } from './fields.ts';
@@ -35,8 +36,7 @@ export async function onPatch(c: Context<HttpEnv>, deps: IetfDeps): Promise<Resp
 
 /** Since draft -04: "Require application/partial-upload for appending to uploads." */
 function requireMediaType(c: Context<HttpEnv>): void {
-  const [type = ''] = (c.req.header('content-type') ?? '').split(';', 1);
-  if (type.trim().toLowerCase() === 'application/partial-upload' || interopVersionOf(c) === 5) return;
+  if (hasMediaType(c.env.incoming, 'application/partial-upload') || interopVersionOf(c) === 5) return;
   throw new UploadError('unsupported', 'Send Content-Type: application/partial-upload.');
 }
 

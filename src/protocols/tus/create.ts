@@ -6,10 +6,11 @@ import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { bodyLengthOf } from '../http/raw-body.ts';
 import { append } from './append.ts';
 import { checksumOf } from './checksum.ts';
 import { createFinal, parseConcat } from './concat.ts';
-import { bodyLengthOf, hasChunkType, invalid, wholeNumberOf } from './fields.ts';
+import { hasChunkType, invalid, wholeNumberOf } from './fields.ts';
 import { confirmed } from './find.ts';
 import { type TusDeps, tusPath } from './front.ts';
 import { meaningOf, parseMetadata } from './metadata.ts';
@@ -31,7 +32,7 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
     return c.body(null, 201, { ...locationHeaders(deps, final), ...expiryHeaders(final) });
   }
   const sizeBytes = sizeOf(c);
-  const bodyBytes = hasChunkType(c) ? bodyLengthOf(c) : 0;
+  const bodyBytes = hasChunkType(c) ? bodyLengthOf(c.env.incoming) : 0;
   const digests = bodyBytes === 0 ? undefined : checksumOf(c.env.incoming);
   if (sizeBytes !== undefined && (bodyBytes ?? 0) > sizeBytes) throw tooLong(sizeBytes);
   const created = await createUpload(deps.core, {

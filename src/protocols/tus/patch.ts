@@ -4,10 +4,11 @@ import { requireSeen } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { bodyLengthOf } from '../http/raw-body.ts';
 import { append } from './append.ts';
 import { checksumOf } from './checksum.ts';
 import { isFinal } from './concat.ts';
-import { bodyLengthOf, hasChunkType, invalid, wholeNumberOf } from './fields.ts';
+import { hasChunkType, invalid, wholeNumberOf } from './fields.ts';
 import { confirmed, requireUsable, uploadOf } from './find.ts';
 import type { TusDeps } from './front.ts';
 import { offsetHeaders, offsetOf } from './upload-headers.ts';
@@ -30,7 +31,7 @@ export async function onPatch(c: Context<HttpEnv>, deps: TusDeps): Promise<Respo
   const current = offsetOf(upload) === offset ? upload : await uploadOf(c, deps);
   requireOffset(current, offset);
   const totalBytes = totalOf(c, current);
-  const bodyBytes = bodyLengthOf(c);
+  const bodyBytes = bodyLengthOf(c.env.incoming);
   const digests = checksumOf(c.env.incoming);
   const moved =
     current.state === 'completed' && bodyBytes === 0

@@ -148,6 +148,22 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       expect(answer.headers['upload-limit']).toBe(`max-size=${5 * 1024 ** 4}, min-size=0`);
     });
 
+    test('that breaks off leaves nothing where nobody was told where to go on', async () => {
+      const exchange = wire.open({
+        method: 'POST',
+        path: '/objects/untold',
+        headers: { 'upload-complete': '?1', 'content-length': String(2 * MiB) },
+      });
+      exchange.answer.catch(() => undefined);
+      gateway.probe.forget();
+      await exchange.write(bytesOf(MiB));
+      await gateway.probe.nth('uploadPart', 1);
+      exchange.request.destroy();
+      await expect
+        .poll(async () => (await gateway.client.list('?prefix=untold')).uploads.map(({ state }) => state))
+        .toEqual(['aborted']);
+    });
+
     test('what is malformed counts as not there', async () => {
       // Without Upload-Complete it is a whole object of the plain kind.
       const plain = await send('PUT', '/objects/malformed', { 'upload-complete': '1' }, Buffer.from('abc'));

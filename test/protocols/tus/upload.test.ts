@@ -133,7 +133,7 @@ describe.each(await availableStores())('tus on %s', (store) => {
           headers: {
             'tus-version': '1.0.0',
             'tus-extension':
-              'creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation',
+              'creation,creation-with-upload,creation-defer-length,expiration,checksum,checksum-trailer,termination,concatenation,concatenation-unfinished',
             'tus-max-size': String(5 * 1024 ** 4),
             'tus-checksum-algorithm': 'sha1,md5,crc32,crc32c,sha256',
           },
