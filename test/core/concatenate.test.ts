@@ -94,16 +94,26 @@ describe('concatenate', () => {
   it('makes few parts at once, of one upload and of all', async () => {
     const pieces = Array.from({ length: 10 }, () => randomBytes(1024));
     const sources = await Promise.all(pieces.map(partialOf));
-    let [now, most] = [0, 0];
-    core.store.always('copyPart', async (proceed) => {
-      most = Math.max(most, ++now);
-      await new Promise((resolve) => setImmediate(resolve));
-      return proceed().finally(() => now--);
-    });
-    await expectMade(await join(sources), pieces);
-    expect(most).toBe(4);
-    await Promise.all(Array.from({ length: 8 }, () => join(sources)));
-    expect(most).toBe(16);
+    for (const [finals, expected] of [
+      [1, 4],
+      [8, 16],
+    ] as const) {
+      let [now, most] = [0, 0];
+      const reached = Promise.withResolvers<void>();
+      core.store.always('copyPart', async (proceed) => {
+        most = Math.max(most, ++now);
+        if (now === expected) {
+          // One more would come while these take their time.
+          for (let n = 0; n < 20; n++) await core.db.query('select 1');
+          reached.resolve();
+        }
+        await reached.promise;
+        return proceed().finally(() => now--);
+      });
+      const made = await Promise.all(Array.from({ length: finals }, () => join(sources)));
+      for (const each of made) await expectMade(each, pieces);
+      expect(most).toBe(expected);
+    }
   });
 });
 
