@@ -3,7 +3,7 @@ import type { Deps } from './deps.ts';
 import { combinableAlgorithms, isCombinable } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { unquoted } from './etag.ts';
-import { findUpload, notOpen } from './find.ts';
+import { findUpload, notOpen, requireOwnBytes } from './find.ts';
 import { finishCompletion } from './finish-completion.ts';
 import { missingParts } from './list-parts.ts';
 import { partsOf } from './parts-of.ts';
@@ -76,6 +76,8 @@ async function step(deps: Deps, upload: Upload, input: CompleteInput): Promise<U
 }
 
 async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput): Promise<Upload | 'wait' | 'again'> {
+  // What is stored of it so far is not the whole, whoever says so.
+  if (upload.sizeBytes === undefined) requireOwnBytes(upload);
   await requireSame(deps, upload, input);
   const claimId = deps.newLeaseId();
   const claim = await deps.records.claimCompletion({

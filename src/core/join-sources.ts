@@ -43,6 +43,8 @@ async function join(deps: Deps, upload: Upload): Promise<void> {
     throw error;
   } finally {
     stopPostponing();
+    // Another replica need not wait for a process that stops.
+    if (deps.halted.aborted) await deps.records.postponeWork({ uploadId: upload.id, forMs: 0 }).catch(() => undefined);
   }
 }
 

@@ -1,7 +1,7 @@
 import { completeUpload } from './complete.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { notFoundError, notOpen } from './find.ts';
+import { notFoundError, notOpen, requireOwnBytes } from './find.ts';
 import { requireSize } from './limits.ts';
 import type { Principal } from './principal.ts';
 import { sizeError } from './range-write.ts';
@@ -22,6 +22,7 @@ export async function tellSize(
     readonly completes: boolean;
   },
 ): Promise<Upload> {
+  requireOwnBytes(input.upload);
   requireSize(input.totalBytes, deps.settings);
   const { kind, upload } = await deps.records.tellSize(input.upload.id, input.totalBytes);
   if (upload === undefined) throw notFoundError();

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { abortUpload } from '../../src/core/abort.ts';
 import { concatenate } from '../../src/core/concatenate.ts';
 import type { Deps } from '../../src/core/deps.ts';
+import { UploadError } from '../../src/core/errors.ts';
 import { joinSources } from '../../src/core/join-sources.ts';
 import { type ObjectStore, StoreError, type StoreLimits } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
@@ -110,7 +111,9 @@ describe('concatenate', () => {
         await reached.promise;
         return proceed().finally(() => now--);
       });
-      const made = await Promise.all(Array.from({ length: finals }, () => join(sources)));
+      // Each with a clock of its own: the time that one waits would end the leases of the others.
+      const process = () => ({ ...core.elsewhere(), joins: core.deps.joins });
+      const made = await Promise.all(Array.from({ length: finals }, () => join(sources, process())));
       for (const each of made) await expectMade(each, pieces);
       expect(most).toBe(expected);
     }
@@ -168,6 +171,20 @@ describe('joinSources', () => {
     const left = await join(sources);
     expect(left.state).toBe('open');
     expect(await core.findPart(left, 2)).toBeUndefined();
+    await joinSources(core.deps, left);
+    await expectMade(left, contents);
+  });
+
+  it('is for others to go on with at once where the process stops', async () => {
+    const left = await leftOpen(await Promise.all(contents.map(partialOf)));
+    const halt = new AbortController();
+    core.store.next('copyPart', () => {
+      halt.abort(new UploadError('overloaded', 'The gateway is stopping.'));
+      return Promise.reject(halt.signal.reason as Error);
+    });
+    expect(await codeOf(joinSources({ ...core.deps, halted: halt.signal }, left))).toBe('overloaded');
+    const due = await core.deps.records.claimWork({ leaseMs: 1, limit: 100 });
+    expect(due.map(({ id }) => id)).toContain(left.id);
     await joinSources(core.deps, left);
     await expectMade(left, contents);
   });

@@ -110,6 +110,12 @@ describe.each(await allStores())('concatenation on %s', (store) => {
     expectRefused(await client.patch(waiting, 0, Buffer.from('d')), 403, 'forbidden');
     const put = await gateway.client.request('PUT', `/uploads/${idOf(waiting)}/parts/1`, Buffer.from('d'));
     expect(put.status).toBe(409);
+    const ofUnknown = idOf(
+      locationOf(await client.create({ 'upload-concat': `final;${await client.upload(undefined, partial)}` })),
+    );
+    expect((await gateway.client.request('POST', `/uploads/${ofUnknown}/complete`, { size: 0 })).status).toBe(409);
+    const told = { 'content-range': 'bytes */5' };
+    expect((await gateway.client.request('PUT', `/uploads/${ofUnknown}`, undefined, told)).status).toBe(409);
     expect((await client.send('DELETE', path)).status).toBe(204);
     expect((await client.head(path)).status).toBe(410);
   });
