@@ -416,3 +416,33 @@ describe('the loop', () => {
     expect(core.records.calls).toEqual([]);
   });
 });
+
+describe('an upload of others', () => {
+  it('is put together without a round that waits for the store to copy', async () => {
+    const content = randomBytes(2000);
+    const source = await core.create({ sizeBytes: content.length, partSizeBytes: 8192, isPartial: true });
+    await core.put(source, 1, content);
+    await core.complete(source);
+    const left = await core.create({
+      sizeBytes: content.length,
+      layout: 'free',
+      partSizeBytes: undefined,
+      isSelfCompleting: true,
+      sources: [source.id],
+    });
+    await core.db.query("update uploads set work_due = now() - interval '1 second' where id = $1", [left.id]);
+    const copied = Promise.withResolvers<void>();
+    core.store.always('copyPart', async (proceed) => {
+      await copied.promise;
+      return proceed();
+    });
+    await reaper.round();
+    await reaper.round();
+    expect((await core.find(left)).state).toBe('open');
+    copied.resolve();
+    await core.deps.joins.whenIdle();
+    expect((await core.find(left)).state).toBe('completed');
+    expect((await core.objectOf(left))?.equals(content)).toBe(true);
+    expect({ faults, bugs }).toEqual({ faults: [], bugs: [] });
+  });
+});
