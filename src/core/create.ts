@@ -68,14 +68,7 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
   const { principal, protocol, sizeBytes, contentType, metadata = {}, digest, idempotencyKey } = input;
   const { settings } = deps;
   const id = newId();
-  const key =
-    input.key ??
-    expandKeyTemplate(settings.keyTemplate, {
-      tenant: principal.tenant,
-      now: deps.clock.now(),
-      id,
-      filename: metadata.filename,
-    });
+  const key = input.key ?? nameOf(deps, input, id);
   const place = input.isPartial
     ? stagedPlaceOf({ bucket: input.bucket, id }, principal, settings)
     : placeOf({ bucket: input.bucket, key }, principal, settings);
@@ -102,6 +95,13 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
     lifetimeMs: Math.min(settings.uploadLifetimeMs, (input.expiresInSeconds ?? Number.POSITIVE_INFINITY) * 1000),
     leaseMs: settings.leaseMs,
   };
+}
+
+/** Below the prefix that the caller is bound to. */
+function nameOf({ settings, clock }: Deps, { principal, metadata }: CreateInput, id: string): string {
+  const { tenant, keyPrefix } = principal;
+  const values = { tenant, now: clock.now(), id, filename: metadata?.filename };
+  return keyPrefix + expandKeyTemplate(settings.keyTemplate, values);
 }
 
 function layoutOf(deps: Deps, { layout = 'planned', sizeBytes, partSizeBytes, chunkSizeBytes }: CreateInput): Layout {

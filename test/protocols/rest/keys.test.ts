@@ -72,6 +72,12 @@ async function expectHidden(client: RestClient, owner: RestClient, id: string): 
   expect((await client.list('?limit=1000')).uploads.map((upload) => upload.id)).not.toContain(id);
 }
 
+test('what a key that is bound to a prefix gives no name gets one below it', async () => {
+  const client = await holderOf({ keyPrefix: 'team/' });
+  const { key } = await client.create({ size: 3, metadata: { filename: 'x.bin' } });
+  expect(key).toMatch(/^team\/\d{4}-\d\d-\d\d\/[0-9a-f]+\/x\.bin$/);
+});
+
 describe('an API key', () => {
   test('is wanted on every route, before a body is sent', async () => {
     for (const [method, path, body] of [
