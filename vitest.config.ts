@@ -9,6 +9,8 @@ export default defineConfig({
     pool: 'forks',
     // Most of the time is waiting, for leases and for processes to start: one file at a time leaves two cores idle.
     maxWorkers: 2,
+    // On a busy machine a second is nothing.
+    expect: { poll: { timeout: 20_000 } },
     reporters: process.env.CI === 'true' ? ['default', 'json'] : ['default'],
     outputFile: { json: '.cache/test-results.json' },
     projects: [

@@ -268,6 +268,9 @@ describe('stored bytes', () => {
     expect(again.state).toBe('completed');
     const failure = await failureOf(write(upload, 0, randomBytes(1024)));
     expect(failure.details.conflict).toBe('differs');
+    // Of a length that nobody told, and no more of it than a piece of what came as one.
+    const short = write(upload, 0, content.subarray(0, 1500), { sizeBytes: undefined });
+    expect((await failureOf(short)).details.conflict).toBe('unverifiable');
   });
 
   test('are told as what is missing around them', async () => {
