@@ -10,6 +10,8 @@ export interface PushFlags extends ServerFlags {
   readonly contentType?: string;
   readonly ifNoneMatch?: true;
   readonly fromCommand?: true;
+  /** How many operands stand behind `--`. */
+  readonly commandWords: number;
   readonly parallel: number;
   readonly partSize?: number;
   readonly window?: number;
@@ -73,7 +75,8 @@ export function addPush(program: Command): void {
     .addHelpText('after', examples)
     .action(async (operands: string[], flags: PushFlags) => {
       const { runPush } = await import('./push/run-push.ts');
-      await runPush(operands, flags);
+      const border = process.argv.indexOf('--');
+      await runPush(operands, { ...flags, commandWords: border < 0 ? 0 : process.argv.length - border - 1 });
     });
   addServerOptions(push);
 }

@@ -35,12 +35,13 @@ export async function serverOptionsOf(flags: ServerFlags): Promise<ServerOptions
 
 async function keyIn(path: string | undefined): Promise<string | undefined> {
   if (path === undefined || path === '') return undefined;
-  try {
-    return (await readFile(path, 'utf8')).trim();
-  } catch (error) {
-    const { UsageError } = await import('../sdk/node/index.ts');
+  const { UsageError } = await import('../sdk/node/index.ts');
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw new UsageError(`--api-key-file ${path}: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  });
+  // Without a key the gateway may let everybody in, and nobody would notice.
+  if (text.trim() === '') throw new UsageError(`--api-key-file ${path}: it is empty`);
+  return text.trim();
 }
 
 export function parseSeconds(text: string): number {

@@ -174,6 +174,12 @@ describe('a file', () => {
     expect(await first.ended).toMatchObject({ code: 0 });
   });
 
+  test('with a file for the key that is empty is not pushed without one', async () => {
+    const path = await fileOf('keyed', bytesOf(5));
+    const { code, stderr } = await partway(['push', path, '--api-key-file', await fileOf('no-key', Buffer.from('\n'))]);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('it is empty') });
+  });
+
   test('that changed since is not completed; --restart begins anew', async () => {
     const path = await fileOf('changed', bytesOf(partBytes, 'changed'));
     const held = sdk.line.rule({ match: isPart, fault: { kind: 'hold' } });
@@ -331,6 +337,19 @@ describe('what comes once', () => {
     expect(sdk.line.requests.some(isComplete)).toBe(false);
     const [upload] = (await sdk.gateway.client.list(`?prefix=failing-${expected}`)).uploads;
     expect(upload).toMatchObject({ state: 'aborted' });
+  });
+
+  test('what is the key and what the command is not guessed', async () => {
+    for (const args of [
+      ['--', 'echo', 'hi'],
+      ['key', 'echo', 'hi'],
+      ['key', 'echo', '--', 'hi'],
+    ]) {
+      expect(await partway(['push', '--from-command', ...args])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('the key goes before --'),
+      });
+    }
   });
 
   test('a command that is not there', async () => {

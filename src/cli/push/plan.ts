@@ -45,6 +45,12 @@ export async function planPush(operands: readonly string[], flags: PushFlags): P
 
 function commandOf(operands: readonly string[], flags: PushFlags): PushItem {
   const [key, command, ...args] = flags.key === undefined ? operands : [flags.key, ...operands];
+  // Else the first word of a command would be the key of what the others bring.
+  if (operands.length - flags.commandWords !== (flags.key === undefined ? 1 : 0)) {
+    throw new UsageError(
+      'the key goes before --, the command behind it: partway push KEY --from-command -- COMMAND ARGUMENTS',
+    );
+  }
   if (key === undefined || command === undefined) {
     throw new UsageError('a command wants a key and the command: partway push KEY --from-command -- COMMAND ARGUMENTS');
   }

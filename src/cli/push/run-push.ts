@@ -96,6 +96,7 @@ async function pushItem(
   } catch (error) {
     const isProducers = isPartwayError(error) && error.code === 'producer_failed';
     const exitCode = signals.exitCode ?? (isProducers ? (producer?.exitCode ?? 1) : exitCodeOf(error));
+    if (isPartwayError(error) && error.code === 'source_changed') error.message += ' With --restart it begins anew.';
     if (isInterruptedError(error)) error.message = wordsOfEnd(item, error.uploadId);
     display.failed(error, exitCode);
     return { exitCode };

@@ -30,7 +30,7 @@ export class TextDisplay implements Display {
   }
 
   event(event: UploadEvent): void {
-    if (event.type === 'retry') this.#trouble = printable(event.error.message);
+    if (event.type === 'retry') this.#retried(printable(event.error.message));
     else if (event.type === 'restart') this.note(`${event.reason} It begins anew.`);
     else if (event.type === 'start' && event.upload.state === 'completed') this.note('is pushed already');
     else if (event.type === 'start' && event.resumedBytes > 0) {
@@ -38,6 +38,12 @@ export class TextDisplay implements Display {
     } else if (event.type === 'mode' && event.reason !== undefined) {
       this.note(`through the gateway, as the store can't be reached from here (${event.reason})`);
     }
+  }
+
+  /** Each trouble is told once; the line that is redrawn may have no room for it, or not be there yet. */
+  #retried(trouble: string): void {
+    if (trouble !== this.#trouble) this.note(`${trouble}; trying again`);
+    this.#trouble = trouble;
   }
 
   progress(progress: UploadProgress): void {

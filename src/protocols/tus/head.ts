@@ -1,5 +1,6 @@
 import type { Context } from 'hono';
 import { askWriter } from '../../core/ask-writer.ts';
+import { requireScope } from '../../core/principal.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { concatHeaders, isFinal, sizeOfFinal } from './concat.ts';
 import { confirmed, requireUsable, uploadOf } from './find.ts';
@@ -8,6 +9,7 @@ import { expiryHeaders, metadataHeaders, offsetHeaders } from './upload-headers.
 
 /** `HEAD /files/<id>`: where to go on. A PATCH that hangs makes durable what it has brought, and is not ended. */
 export async function onHead(c: Context<HttpEnv>, deps: TusDeps): Promise<Response> {
+  requireScope(c.get('principal'), 'uploads:write');
   const found = await uploadOf(c, deps);
   const upload = isFinal(found) ? found : await confirmed(c, deps, requireUsable(await askWriter(deps.core, found)));
   // "The Upload-Length header MUST be included if the length of the final resource can be calculated at the time of the request."
