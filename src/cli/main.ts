@@ -31,4 +31,11 @@ addDoctor(program);
 addGc(program);
 addCompletion(program);
 
+// Who reads what is printed may have gone: the work goes on all the same. Where it can't be written, that is told at the end.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') process.exitCode ||= 1;
+  });
+}
+
 void program.parseAsync();

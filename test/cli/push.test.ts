@@ -3,6 +3,7 @@ import { appendFile, mkdir, mkdtemp, readdir, rm, symlink, truncate, writeFile }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import stringWidth from 'string-width';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { bytesOf } from '../protocols/rest/rest-client.ts';
@@ -31,6 +32,8 @@ interface Running {
   readonly stderr: ProcessOutput;
   readonly stdin: NodeJS.WritableStream;
   kill(signal: NodeJS.Signals): void;
+  /** Nobody reads its standard output any more. */
+  closeOutput(): void;
 }
 
 const ptyProgram = fileURLToPath(new URL('run_in_terminal.py', import.meta.url));
@@ -78,7 +81,13 @@ function start(args: readonly string[], env?: Record<string, string>): Running {
       resolve({ code, signal, stdout: stdout.text, stderr: stderr.text });
     });
   });
-  const started = { ended, stderr, stdin: child.stdin, kill: (signal: NodeJS.Signals) => void child.kill(signal) };
+  const started = {
+    ended,
+    stderr,
+    stdin: child.stdin,
+    kill: (signal: NodeJS.Signals) => void child.kill(signal),
+    closeOutput: () => void child.stdout.destroy(),
+  };
   running.add(started);
   return started;
 }
@@ -174,6 +183,20 @@ describe('a file', () => {
     expect(await first.ended).toMatchObject({ code: 0 });
   });
 
+  test('whose readers have gone is pushed all the same', async () => {
+    const bytes = bytesOf(2 * partBytes, 'unread');
+    const push = start(['push', await fileOf('unread', bytes), '--json']);
+    push.closeOutput();
+    expect(await push.ended).toMatchObject({ code: 0 });
+    await expectStored('unread', bytes);
+  });
+
+  test('that is a pipe with a name is refused, and not waited for', async () => {
+    await promisify(execFile)('mkfifo', [join(folder, 'named-pipe')]);
+    const { code, stderr } = await partway(['push', 'named-pipe']);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringContaining('is not a regular file') });
+  });
+
   test('with a file for the key that is empty is not pushed without one', async () => {
     const path = await fileOf('keyed', bytesOf(5));
     const { code, stderr } = await partway(['push', path, '--api-key-file', await fileOf('no-key', Buffer.from('\n'))]);
@@ -250,6 +273,7 @@ describe('several files', () => {
     await fileOf('folder/a', bytesOf(5, 'a'));
     await fileOf('folder/inner/b', bytesOf(6, 'b'));
     await symlink('a', join(folder, 'folder/link'));
+    expect((await partway(['push', '--prefix', 'dot/', 'folder/inner/.'])).stdout).toMatch(/^dot\/inner\/b\t/);
     const alone = await fileOf('alone', bytesOf(7, 'alone'));
     const { code, stdout, stderr } = await partway(['push', '--prefix', 'p/', 'folder', alone]);
     expect({ code, keys: stdout.split('\n').map((line) => line.split('\t')[0]) }).toEqual({

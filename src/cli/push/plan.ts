@@ -1,5 +1,5 @@
 import { lstat, readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { SourceError, UsageError } from '../../sdk/node/index.ts';
 import type { PushFlags } from '../push.ts';
 
@@ -37,7 +37,7 @@ export async function planPush(operands: readonly string[], flags: PushFlags): P
   const skipped: string[] = [];
   const items: PushItem[] = [];
   for (const path of paths) {
-    for await (const item of within(path, (flags.prefix ?? '') + basename(path), skipped)) items.push(item);
+    for await (const item of within(path, (flags.prefix ?? '') + basename(resolve(path)), skipped)) items.push(item);
   }
   requireDistinct(items);
   return { items, skipped };

@@ -1,4 +1,4 @@
-import type { BigIntStats } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { SourceError } from '../errors.ts';
@@ -25,7 +25,8 @@ export function isFileBody(body: RequestBody): body is FileBody {
 
 /** A regular file. Whatever is read of it is handed on only while it is the file that was opened. */
 export async function fileSource(path: string): Promise<SeekableSource> {
-  const handle = await open(path, 'r').catch((error: unknown) => {
+  // A pipe with a name would be waited for, without end, until somebody writes to it.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error: unknown) => {
     throw missing(path, error);
   });
   const found = await handle.stat({ bigint: true });
