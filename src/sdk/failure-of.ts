@@ -8,7 +8,9 @@ import {
 } from './errors.ts';
 import type { HttpAnswer } from './transport/transport.ts';
 
-const temporaryStatuses = new Set([408, 425, 429, 500, 502, 503, 504, 507]);
+const temporaryStatuses = new Set([408, 425, 429]);
+/** Not Implemented, HTTP Version Not Supported. */
+const lastingFaults = new Set([501, 505]);
 
 /** Of an MD5, and MinIO's of a checksum. */
 const otherContent = /<Code>(BadDigest|XAmzContentChecksumMismatch)<\/Code>/;
@@ -20,7 +22,7 @@ export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): Partwa
   const code = typeof problem.code === 'string' ? problem.code : `http_${status}`;
   const said = from === 'store' ? `the store answered ${status}` : String(problem.detail ?? `HTTP status ${status}`);
   const details = { code, status, problem };
-  if (temporaryStatuses.has(status) || code === 'busy') {
+  if (isPassing(status) || code === 'busy') {
     return new TemporaryError(said, { ...details, retryAfterMs: retryAfterMs(answer), isBreak: status === 408 });
   }
   if (code === 'digest_mismatch' || (from === 'store' && otherContent.test(answer.text))) {
@@ -30,6 +32,11 @@ export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): Partwa
   if (status === 401 || status === 403) return new NotAuthorisedError(said, details);
   if (code === 'upload_not_found' || status === 410) return new NoUploadError(said, details);
   return new RefusedError(said, details);
+}
+
+/** Proxies have faults of their own beyond the registered ones: 520 to 530. */
+function isPassing(status: number): boolean {
+  return temporaryStatuses.has(status) || (status >= 500 && !lastingFaults.has(status));
 }
 
 function problemOf({ text }: HttpAnswer): Readonly<Record<string, unknown>> {

@@ -11,7 +11,8 @@ export class Patience {
   readonly #giveUpAfterMs: number;
   readonly #signal: AbortSignal;
   readonly #onRetry: (event: Extract<UploadEvent, { type: 'retry' }>) => void;
-  #hopefulSinceMs = performance.now();
+  /** Since the first failure after something got through: what takes long, or rests, has not failed. */
+  #failingSinceMs: number | undefined;
 
   constructor(
     giveUpAfterMs: number,
@@ -25,7 +26,7 @@ export class Patience {
 
   /** Something got through. */
   renew(): void {
-    this.#hopefulSinceMs = performance.now();
+    this.#failingSinceMs = undefined;
   }
 
   /**
@@ -51,7 +52,9 @@ export class Patience {
   }
 
   #requireHope(error: TemporaryError, delayMs: number): void {
-    if (performance.now() + delayMs - this.#hopefulSinceMs <= this.#giveUpAfterMs) return;
+    const nowMs = performance.now();
+    this.#failingSinceMs ??= nowMs;
+    if (nowMs + delayMs - this.#failingSinceMs <= this.#giveUpAfterMs) return;
     const seconds = Math.round(this.#giveUpAfterMs / 1000);
     throw new TemporaryError(`${error.message}. Nothing got through for ${seconds} s: run it again later`, {
       code: 'gave_up',

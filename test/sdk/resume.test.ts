@@ -1,5 +1,6 @@
+import dns from 'node:dns';
 import { appendFile } from 'node:fs/promises';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
   isInterruptedError,
   isSourceError,
@@ -213,4 +214,33 @@ test('where nothing gets through for too long, it says so and can go on later', 
   sdk.clear();
   expect((await upload({ path }, options).finished).upload.id).toBe(task.uploadId);
   await expectStored('hopeless', bytes);
+});
+
+test('what takes long has not failed yet', async () => {
+  const bytes = bytesOf(2 * partBytes, 'slow');
+  const path = await sdk.fileOf('slow', bytes);
+  sdk.line.rule({ match: isPart, after: 1, times: 1, fault: { kind: 'answer', status: 503, delayMs: 1000 } });
+  const options = { server: sdk.line.url, key: 'slow', mode: 'relay', parallel: 1, giveUpAfterMs: 700 } as const;
+  await upload({ path }, options).finished;
+  await expectStored('slow', bytes);
+});
+
+test('a host of several addresses where nothing listens is a line that may come back', async () => {
+  const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((_host: string, _options: unknown, answer: unknown) =>
+    (answer as (error: null, found: unknown) => void)(null, [
+      { address: '::1', family: 6 },
+      { address: '127.0.0.1', family: 4 },
+    ])) as never);
+  try {
+    const task = upload(bytesOf(1), { server: 'http://two.test:1', key: 'k', giveUpAfterMs: 300 });
+    await expect(task.finished).rejects.toMatchObject({ code: 'gave_up' });
+  } finally {
+    lookup.mockRestore();
+  }
+});
+
+test.each([520, 522, 529, 599])('a proxy that answers %d is asked again', async (status) => {
+  sdk.line.rule({ match: isPart, times: 1, fault: { kind: 'answer', status, body: '<html>' } });
+  const { upload: made } = await upload(bytesOf(5), { server: sdk.line.url, key: `status-${status}` }).finished;
+  expect(made.state).toBe('completed');
 });

@@ -97,7 +97,11 @@ function meaningOf(error: unknown, mayBeStale: boolean): unknown {
   if (/CERT|UNABLE_TO|SELF_SIGNED/.test(code)) {
     return new RefusedError(`the certificate is not trusted: ${error.message}`, { code: 'untrusted', cause: error });
   }
-  const isOfLine = 'syscall' in error || /^(ECONNRESET|ERR_STREAM_PREMATURE_CLOSE|HPE_.*|ERR_SSL.*|EPROTO)$/.test(code);
+  // A host of several addresses: Node sums up what each of them met.
+  const isOfLine =
+    'syscall' in error ||
+    error instanceof AggregateError ||
+    /^(ECONNRESET|ERR_STREAM_PREMATURE_CLOSE|HPE_.*|ERR_SSL.*|EPROTO)$/.test(code);
   if (!isOfLine) return error;
   const message = words[code] ?? error.message;
   const isStale = mayBeStale && (code === 'ECONNRESET' || code === 'EPIPE');
