@@ -1,6 +1,7 @@
 import type { PartwayClient } from './client.ts';
 import type { CreateJson, UploadJson } from './contract.ts';
 import { isNoUploadError, isRefusedError, NoUploadError, SourceError } from './errors.ts';
+import type { Hashes } from './hashes.ts';
 import type { ResumeRecord, UploadOptions } from './options.ts';
 import type { Patience } from './retrying.ts';
 import type { Source } from './sources/source.ts';
@@ -17,6 +18,7 @@ export interface Opening {
   readonly client: PartwayClient;
   readonly options: UploadOptions;
   readonly source: Source;
+  readonly hashes: Hashes;
   readonly patience: Patience;
   readonly signal: AbortSignal;
 }
@@ -82,8 +84,9 @@ async function look(opening: Opening, uploadId: string): Promise<OpenedUpload> {
 }
 
 async function recall(opening: Opening): Promise<ResumeRecord> {
-  const { client, options, source } = opening;
-  const identity = source.kind === 'seekable' ? source.identity : '';
+  const { client, options, source, hashes } = opening;
+  const isRemembered = source.kind === 'seekable' && options.resumeStore !== undefined;
+  const identity = isRemembered ? await source.identity(hashes) : '';
   const place = source.kind === 'seekable' ? source.place : '';
   const remembered = await options.resumeStore?.get(fingerprintOf(options, client, place));
   if (remembered?.identity === identity) return remembered;

@@ -49,6 +49,7 @@ export class RunningUpload implements UploadTask {
   readonly #stop = new AbortController();
   #uploadId: string | undefined;
   #mode: 'relay' | 'direct' = 'relay';
+  #isOver = false;
 
   /** @throws UsageError */
   constructor(platform: Platform, source: unknown, options: UploadOptions) {
@@ -71,15 +72,16 @@ export class RunningUpload implements UploadTask {
   }
 
   pause(): void {
-    if (this.#progress.phase !== 'sending') return;
+    const { phase } = this.#progress;
+    if (this.#isOver || (phase !== 'opening' && phase !== 'sending')) return;
     this.#gate.close();
     this.#progress.enter('paused');
   }
 
   resume(): void {
-    if (!this.#gate.isClosed) return;
+    if (this.#isOver || !this.#gate.isClosed) return;
     this.#gate.open();
-    this.#progress.enter('sending');
+    this.#progress.enter(this.#uploadId === undefined ? 'opening' : 'sending');
   }
 
   async abort(): Promise<void> {
@@ -98,9 +100,11 @@ export class RunningUpload implements UploadTask {
       if (source.kind === 'stream') source = { ...source, sizeBytes: this.#options.sizeBytes };
       return await this.#send(source);
     } catch (error) {
-      await this.#giveUp(error, source);
-      throw error;
+      const completed = await this.#giveUp(error, source);
+      if (completed === undefined) throw error;
+      return completed;
     } finally {
+      this.#isOver = true;
       signal?.removeEventListener('abort', interrupt);
       this.#progress.close();
       if (source?.kind === 'seekable') await source.close();
@@ -136,7 +140,17 @@ export class RunningUpload implements UploadTask {
       onEvent?.(event);
     });
     try {
-      return await work({ client: this.#client, options: this.#options, source, patience, signal: stop.signal }, stop);
+      return await work(
+        {
+          client: this.#client,
+          options: this.#options,
+          source,
+          hashes: this.#platform.hashes,
+          patience,
+          signal: stop.signal,
+        },
+        stop,
+      );
     } finally {
       this.#stop.signal.removeEventListener('abort', end);
       stop.abort(new AbortedError());
@@ -145,13 +159,14 @@ export class RunningUpload implements UploadTask {
 
   async #attempt(opening: Opening, stop: AbortController): Promise<UploadResult> {
     const { source, options } = opening;
+    await this.#gate.pass(opening.signal);
     const { upload, isResumed } = await openUpload(opening);
     this.#uploadId = upload.id;
     const resumedBytes = isResumed ? upload.receivedBytes : 0;
     options.onEvent?.({ type: 'start', upload, resumedBytes });
     if (upload.state === 'completed') return this.#completed(opening, upload, undefined);
     const run = this.#runOf(opening, upload, stop);
-    this.#progress.enter('sending');
+    this.#enterSending();
     return source.kind === 'seekable'
       ? this.#sendSeekable(opening, run, source)
       : this.#sendStream(opening, run, source);
@@ -169,12 +184,13 @@ export class RunningUpload implements UploadTask {
       await source.requireUnchanged();
       const digest = wholeDigest(run, source.sizeBytes);
       requireDigest(this.#options.digest, digest);
+      await this.#gate.pass(run.signal);
       const completed = await completeUpload(run, {
         sizeBytes: source.sizeBytes,
         digest: this.#options.digest ?? (roads.areAllRelayed ? digest : undefined),
       });
       if (completed !== undefined) return this.#completed(opening, completed, digest);
-      this.#progress.enter('sending');
+      this.#enterSending();
     }
     throw new RefusedError('The store keeps losing parts that it has taken.', { code: 'incomplete' });
   }
@@ -189,6 +205,7 @@ export class RunningUpload implements UploadTask {
     const sizeBytes = this.#progress.storedBytes;
     const digest = wholeDigest(run, sizeBytes);
     requireDigest(this.#options.digest, digest);
+    await this.#gate.pass(run.signal);
     const completed = await completeUpload(run, { sizeBytes, digest: this.#options.digest ?? digest });
     if (completed !== undefined) return this.#completed(opening, completed, digest);
     throw new RefusedError('The store has lost parts that it had taken, and the source has gone on.', {
@@ -226,7 +243,12 @@ export class RunningUpload implements UploadTask {
   }
 
   async #completed(opening: Opening, upload: UploadJson, digest: string | undefined): Promise<UploadResult> {
-    await settle(opening);
+    // The object is there, whatever becomes of what was remembered: a later call finds the upload completed.
+    await settle(opening).catch(() => {});
+    return this.#resultOf(upload, digest);
+  }
+
+  #resultOf(upload: UploadJson, digest: string | undefined): UploadResult {
     this.#progress.enter('completed');
     return {
       upload,
@@ -238,17 +260,36 @@ export class RunningUpload implements UploadTask {
     };
   }
 
-  /** An upload that is given up, or that nothing can go on with, is not left behind. */
-  async #giveUp(error: unknown, source: Source | undefined): Promise<void> {
+  #enterSending(): void {
+    this.#progress.enter(this.#gate.isClosed ? 'paused' : 'sending');
+  }
+
+  /**
+   * An upload that is given up, or that nothing can go on with, is not left behind.
+   * @returns what came of it where it was too late for that: it is completed
+   */
+  async #giveUp(error: unknown, source: Source | undefined): Promise<UploadResult | undefined> {
     const isOver = this.#stop.signal.reason instanceof AbortedError || source?.kind === 'stream';
     if (isPartwayError(error)) error.uploadId = this.#uploadId;
-    if (this.#uploadId === undefined || !isOver) return;
+    if (this.#uploadId === undefined || !isOver) return undefined;
     if (isPartwayError(error)) error.isResumable = false;
-    await this.#client.abort(this.#uploadId, { signal: AbortSignal.timeout(lastWordsMs) }).catch((refusal: unknown) => {
-      if (!isRefusedError(refusal) && !isNoUploadError(refusal) && !isPartwayError(refusal)) throw refusal;
-    });
+    const completed = await this.#abort(this.#uploadId);
     if (source !== undefined) {
       await this.#within((opening) => forget(opening), source).catch(() => {});
+    }
+    return completed && this.#resultOf(completed, undefined);
+  }
+
+  /** @returns the upload where it is completed */
+  async #abort(uploadId: string): Promise<UploadJson | undefined> {
+    const signal = AbortSignal.timeout(lastWordsMs);
+    const patience = new Patience(lastWordsMs, signal, () => {});
+    try {
+      await patience.retry(() => this.#client.abort(uploadId, { signal }));
+      return undefined;
+    } catch (refusal) {
+      if (!isRefusedError(refusal) || refusal.problem.uploadState !== 'completed') return undefined;
+      return patience.retry(() => this.#client.look(uploadId, { signal })).catch(() => undefined);
     }
   }
 }

@@ -118,6 +118,27 @@ test('a source that changed in between stops it; with restart it begins anew', a
   await expectStored('changed', Buffer.concat([bytesOf(4 * partBytes, 'changed'), Buffer.from('more')]));
 });
 
+test.each([
+  ['bytes in memory', (bytes: Uint8Array) => bytes],
+  ['a Blob', (bytes: Uint8Array) => new Blob([new Uint8Array(bytes)])],
+])('%s of the same length and another content are not put behind what was sent', async (name, sourceOf) => {
+  const options = { server: sdk.line.url, key: `same-length ${name}`, mode: 'relay', parallel: 1 } as const;
+  const resumeStore = memoryStore();
+  const held = sdk.line.rule({ match: isPart, after: 1, fault: { kind: 'hold' } });
+  const stop = new AbortController();
+  const [first, second] = [bytesOf(2 * partBytes, 'first'), bytesOf(2 * partBytes, 'second')];
+  const task = upload(sourceOf(first), { ...options, resumeStore, signal: stop.signal });
+  await held.reached;
+  stop.abort();
+  await expect(task.finished).rejects.toSatisfy(isInterruptedError);
+  sdk.clear();
+  const other = upload(sourceOf(second), { ...options, resumeStore });
+  await expect(other.finished).rejects.toMatchObject({ code: 'source_changed' });
+  const again = await upload(sourceOf(first), { ...options, resumeStore }).finished;
+  expect(again).toMatchObject({ upload: { id: task.uploadId }, resumedBytes: partBytes });
+  await expectStored(options.key, first);
+});
+
 test('a source that changes while it is sent is never completed', async () => {
   const path = await sdk.fileOf('changes', bytesOf(2 * partBytes, 'changes'));
   const held = sdk.line.rule({ match: isPart, times: 1, fault: { kind: 'hold', at: { on: 'answer' } } });
@@ -242,5 +263,16 @@ test('a host of several addresses where nothing listens is a line that may come 
 test.each([520, 522, 529, 599])('a proxy that answers %d is asked again', async (status) => {
   sdk.line.rule({ match: isPart, times: 1, fault: { kind: 'answer', status, body: '<html>' } });
   const { upload: made } = await upload(bytesOf(5), { server: sdk.line.url, key: `status-${status}` }).finished;
+  expect(made.state).toBe('completed');
+});
+
+test('an object that is there counts, though what was remembered of it can not be dropped', async () => {
+  const resumeStore = {
+    ...memoryStore(),
+    delete: async () => {
+      throw new Error('read-only');
+    },
+  };
+  const { upload: made } = await upload(bytesOf(5), { server: sdk.line.url, key: 'undropped', resumeStore }).finished;
   expect(made.state).toBe('completed');
 });

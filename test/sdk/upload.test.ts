@@ -174,6 +174,46 @@ describe('through the gateway', () => {
   });
 });
 
+describe('pause and abort at any moment', () => {
+  test('paused before it has begun, it asks for nothing', async () => {
+    const task = upload(bytesOf(5), { server: sdk.line.url, key: 'early' });
+    task.pause();
+    expect(task.progress.phase).toBe('paused');
+    await new PartwayClient({ server: sdk.line.url }).listPage();
+    expect(sdk.line.requests.filter(({ method }) => method !== 'GET')).toHaveLength(0);
+    task.resume();
+    expect((await task.finished).upload.state).toBe('completed');
+  });
+
+  test('paused with its last part under way it is not completed; resumed after its end it stays ended', async () => {
+    const phases: string[] = [];
+    const onProgress = ({ phase }: UploadProgress) => phases.push(phase);
+    const held = sdk.line.rule({ match: isPart, fault: { kind: 'hold' } });
+    const task = upload(bytesOf(5), { server: sdk.line.url, key: 'late', onProgress });
+    await held.reached;
+    task.pause();
+    held.release();
+    await expect.poll(() => task.progress.storedBytes).toBe(5);
+    await new PartwayClient({ server: sdk.line.url }).listPage();
+    expect(sdk.line.requests.some(isComplete)).toBe(false);
+    task.resume();
+    await task.finished;
+    task.pause();
+    task.resume();
+    expect(task.progress.phase).toBe('completed');
+    expect(phases.at(-1)).toBe('completed');
+  });
+
+  test('given up too late, the object that is there is what came of it', async () => {
+    const held = sdk.line.rule({ match: isComplete, fault: { kind: 'hold', at: { on: 'answer' } } });
+    const task = upload(bytesOf(5, 'too-late'), { server: sdk.line.url, key: 'too-late' });
+    await held.reached;
+    await task.abort();
+    expect((await task.finished).upload).toMatchObject({ id: task.uploadId, state: 'completed' });
+    await expectStored('too-late', bytesOf(5, 'too-late'));
+  });
+});
+
 describe('straight to the store', () => {
   test('no part passes the gateway, and the store checks each', async () => {
     if (sdk.storeLine === undefined) return;

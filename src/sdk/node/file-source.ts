@@ -51,7 +51,7 @@ export async function fileSource(path: string): Promise<SeekableSource> {
     kind: 'seekable',
     name: basename(path),
     sizeBytes: Number(found.size),
-    identity,
+    identity: async () => identity,
     place: resolve(path),
     requireUnchanged,
     range: (offset, sizeBytes): FileBody => ({

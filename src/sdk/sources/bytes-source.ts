@@ -1,3 +1,4 @@
+import { formatDigest } from '../hashes.ts';
 import type { SeekableSource } from './source.ts';
 
 const pieceBytes = 256 * 1024;
@@ -8,7 +9,7 @@ export function bytesSource(bytes: Uint8Array): SeekableSource {
     kind: 'seekable',
     name: undefined,
     sizeBytes: bytes.length,
-    identity: `bytes ${bytes.length}`,
+    identity: async ({ crc32 }) => `bytes ${bytes.length} ${formatDigest('crc32', await crc32(bodyOf(bytes)))}`,
     place: 'bytes',
     range: (offset, sizeBytes) => bodyOf(bytes.subarray(offset, offset + sizeBytes)),
     requireUnchanged: async () => {},

@@ -1,3 +1,4 @@
+import type { Hashes } from '../hashes.ts';
 import type { RequestBody } from '../transport/transport.ts';
 
 /** A source that can be read anywhere, and again. */
@@ -5,8 +6,8 @@ export interface SeekableSource {
   readonly kind: 'seekable';
   readonly name: string | undefined;
   readonly sizeBytes: number;
-  /** Tells one content from another as far as that can be known without reading it. */
-  readonly identity: string;
+  /** Tells one content from another: without reading it where something else does. */
+  identity(hashes: Hashes): Promise<string>;
   /** Tells this source from others where uploads are remembered. */
   readonly place: string;
   /**
