@@ -1,5 +1,5 @@
 import { type PlannedLayout, rangeOf } from '../core/layout.ts';
-import { isPartwayError, SourceError } from './errors.ts';
+import { isPartwayError, SourceError, UsageError } from './errors.ts';
 import type { Run } from './run.ts';
 import { Slot } from './slot.ts';
 import { bodyOf } from './sources/bytes-source.ts';
@@ -131,7 +131,7 @@ class Reader {
     const stop = () => {
       this.#stop(signal.reason);
       // What it waits for may never come: nobody waits with it.
-      this.#iterator.return?.()?.catch(() => {});
+      this.#leave().catch(() => {});
     };
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
@@ -154,7 +154,7 @@ class Reader {
     while (this.#rest.length === 0 && !this.#hasEnded) {
       const { done, value } = await this.#next();
       if (done === true) this.#hasEnded = true;
-      else this.#rest = value;
+      else this.#rest = requireBytes(value);
     }
     return this.#hasEnded;
   }
@@ -164,9 +164,29 @@ class Reader {
     this.#signal.throwIfAborted();
     return new Promise((resolve, reject) => {
       this.#stop = reject;
-      this.#iterator.next().then(resolve, (error: unknown) => reject(brokeOff(error)));
+      this.#pull().then(resolve, (error: unknown) => reject(brokeOff(error)));
     });
   }
+
+  /* As `for await` takes them, iterators may answer without a promise, and throw at once. */
+  async #pull(): Promise<IteratorResult<Uint8Array>> {
+    return this.#iterator.next();
+  }
+
+  async #leave(): Promise<void> {
+    await this.#iterator.return?.();
+  }
+}
+
+/**
+ * Of other arrays every element would become a byte.
+ * @throws UsageError
+ */
+function requireBytes(piece: unknown): Uint8Array {
+  if (ArrayBuffer.isView(piece) && Object.prototype.toString.call(piece) === '[object Uint8Array]') {
+    return piece as Uint8Array;
+  }
+  throw new UsageError('source: an async iterable of bytes brings Uint8Arrays, nothing else');
 }
 
 function brokeOff(error: unknown): unknown {

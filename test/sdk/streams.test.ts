@@ -125,6 +125,60 @@ test('interrupted while it waits for its source, it ends at once', async () => {
   expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
 });
 
+test('what gives up an upload is tried again for a while', async () => {
+  async function* broken() {
+    yield bytesOf(MiB);
+    throw new Error('the dump failed');
+  }
+  sdk.line.rule({ match: ({ method }) => method === 'DELETE', times: 2, fault: { kind: 'answer', status: 503 } });
+  const task = upload(broken(), { server: sdk.line.url, key: 'restarting' });
+  await expect(task.finished).rejects.toSatisfy(isSourceError);
+  expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+});
+
+test.each([
+  ['no promise', () => ({ done: true, value: undefined })],
+  [
+    'an error at once',
+    () => {
+      throw new Error('at once');
+    },
+  ],
+])('an iterator that answers return() with %s is left all the same', async (_what, leave) => {
+  const uncaught: unknown[] = [];
+  const note = (error: unknown) => uncaught.push(error);
+  process.on('uncaughtException', note);
+  const endless = { next: async () => ({ done: false, value: new Uint8Array(MiB) }), return: leave };
+  const source = { [Symbol.asyncIterator]: () => endless } as unknown as AsyncIterable<Uint8Array>;
+  const task = upload(source, { server: sdk.line.url, key: 'left' });
+  await expect.poll(() => task.progress.phase).toBe('sending');
+  await task.abort();
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('uncaughtException', note);
+  expect(uncaught).toEqual([]);
+});
+
+test('an iterator that answers next() without promises arrives', async () => {
+  const bytes = bytesOf(3 * MiB, 'sync');
+  const pieces = [bytes.subarray(0, MiB), bytes.subarray(MiB)];
+  const next = () => ({ done: pieces.length === 0, value: pieces.shift() });
+  const source = { [Symbol.asyncIterator]: () => ({ next }) } as unknown as AsyncIterable<Uint8Array>;
+  await upload(source, { server: sdk.line.url, key: 'sync' }).finished;
+  await expectStored('sync', bytes);
+});
+
+test.each([Uint16Array.of(0x1234), 'text', new ArrayBuffer(5), undefined])(
+  'pieces that are no bytes (%o) never become an object',
+  async (piece) => {
+    async function* wrong() {
+      yield piece as unknown as Uint8Array;
+    }
+    const task = upload(wrong(), { server: sdk.line.url, key: 'wrong' });
+    await expect(task.finished).rejects.toSatisfy(isUsageError);
+    expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+  },
+);
+
 test('nothing goes on with an upload whose first bytes are gone', async () => {
   const task = upload(piecesOf(bytesOf(5)), { server: sdk.line.url, uploadId: 'any' });
   await expect(task.finished).rejects.toSatisfy(isUsageError);
