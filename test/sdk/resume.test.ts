@@ -1,5 +1,5 @@
 import dns from 'node:dns';
-import { appendFile } from 'node:fs/promises';
+import { appendFile, utimes, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
   isInterruptedError,
@@ -137,6 +137,17 @@ test.each([
   const again = await upload(sourceOf(first), { ...options, resumeStore }).finished;
   expect(again).toMatchObject({ upload: { id: task.uploadId }, resumedBytes: partBytes });
   await expectStored(options.key, first);
+});
+
+test('a file that was written to is another, though its time of modification is what it was', async () => {
+  const bytes = bytesOf(3 * partBytes, 'touched');
+  const path = await sdk.fileOf('touched', bytes);
+  await utimes(path, 1e9, 1e9);
+  const { resumeStore } = await interrupted(path, 'touched', 1);
+  await writeFile(path, bytesOf(3 * partBytes, 'other'), { flag: 'r+' });
+  await utimes(path, 1e9, 1e9);
+  const task = upload({ path }, { server: sdk.line.url, key: 'touched', resumeStore });
+  await expect(task.finished).rejects.toMatchObject({ code: 'source_changed' });
 });
 
 test('a source that changes while it is sent is never completed', async () => {

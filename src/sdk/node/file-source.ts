@@ -102,8 +102,9 @@ async function readFully(handle: FileHandle, buffer: Buffer, at: number, path: s
   return buffer;
 }
 
-function identityOf({ size, mtimeNs, ino }: BigIntStats): string {
-  return `${size} bytes, modified ${mtimeNs} ns, inode ${ino}`;
+/** Programs put a modification time back (disk images, rsync --inplace -t); the time of change is the kernel's own. */
+function identityOf({ size, mtimeNs, ctimeNs, ino }: BigIntStats): string {
+  return `${size} bytes, modified ${mtimeNs} ns, changed ${ctimeNs} ns, inode ${ino}`;
 }
 
 function unreadable(path: string, error: unknown): SourceError {
