@@ -1,6 +1,6 @@
 import type { PartwayClient } from './client.ts';
 import type { CreateJson, UploadJson } from './contract.ts';
-import { isNoUploadError, isRefusedError, NoUploadError, SourceError } from './errors.ts';
+import { isNoUploadError, isRefusedError, isTemporaryError, NoUploadError, SourceError } from './errors.ts';
 import type { Hashes } from './hashes.ts';
 import type { ResumeRecord, UploadOptions } from './options.ts';
 import type { Patience } from './retrying.ts';
@@ -21,6 +21,12 @@ export interface Opening {
   readonly hashes: Hashes;
   readonly patience: Patience;
   readonly signal: AbortSignal;
+  readonly unheard: Unheard;
+}
+
+/** A request to create whose answer was not heard: the same, under the same key, tells of the upload that it made. */
+export interface Unheard {
+  create?: ((signal: AbortSignal) => Promise<UploadJson>) | undefined;
 }
 
 /**
@@ -109,17 +115,28 @@ async function remember({ client, options, source }: Opening, record: ResumeReco
 }
 
 async function create(opening: Opening, idempotencyKey: string): Promise<UploadJson> {
-  const { client, patience, signal } = opening;
+  const { client, patience, signal, unheard } = opening;
   const body = bodyOf(opening);
-  return patience.retry(async () => {
-    try {
-      return await client.create(body, { idempotencyKey, signal });
-    } catch (error) {
-      if (!isRefusedError(error) || error.code !== 'idempotency_conflict') throw error;
-      // An earlier call asked for something else under this key, and never learned of its upload.
-      return client.create(body, { idempotencyKey: newKey(), signal });
-    }
-  });
+  const ask = (key: string) => {
+    unheard.create = (lastSignal) => client.create(body, { idempotencyKey: key, signal: lastSignal });
+    return client.create(body, { idempotencyKey: key, signal });
+  };
+  try {
+    const upload = await patience.retry(async () => {
+      try {
+        return await ask(idempotencyKey);
+      } catch (error) {
+        if (!isRefusedError(error) || error.code !== 'idempotency_conflict') throw error;
+        // An earlier call asked for something else under this key, and never learned of its upload.
+        return ask(newKey());
+      }
+    });
+    unheard.create = undefined;
+    return upload;
+  } catch (error) {
+    if (!signal.aborted && !isTemporaryError(error)) unheard.create = undefined;
+    throw error;
+  }
 }
 
 function bodyOf({ options, source }: Opening): CreateJson {

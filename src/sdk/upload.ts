@@ -12,7 +12,7 @@ import {
 } from './errors.ts';
 import type { Hashes } from './hashes.ts';
 import { missingSlots } from './missing-slots.ts';
-import { dropEarlier, forget, type Opening, openUpload, settle } from './open-upload.ts';
+import { dropEarlier, forget, type Opening, openUpload, settle, type Unheard } from './open-upload.ts';
 import type { UploadMode, UploadOptions, UploadProgress, UploadResult, UploadTask } from './options.ts';
 import { ChunkSize, Parallelism, Throttle } from './pace.ts';
 import { Progress } from './progress.ts';
@@ -50,6 +50,7 @@ export class RunningUpload implements UploadTask {
   #uploadId: string | undefined;
   #mode: 'relay' | 'direct' = 'relay';
   #isOver = false;
+  readonly #unheard: Unheard = {};
 
   /** @throws UsageError */
   constructor(platform: Platform, source: unknown, options: UploadOptions) {
@@ -148,6 +149,7 @@ export class RunningUpload implements UploadTask {
           hashes: this.#platform.hashes,
           patience,
           signal: stop.signal,
+          unheard: this.#unheard,
         },
         stop,
       );
@@ -271,9 +273,9 @@ export class RunningUpload implements UploadTask {
   async #giveUp(error: unknown, source: Source | undefined): Promise<UploadResult | undefined> {
     const isOver = this.#stop.signal.reason instanceof AbortedError || source?.kind === 'stream';
     if (isPartwayError(error)) error.uploadId = this.#uploadId;
-    if (this.#uploadId === undefined || !isOver) return undefined;
+    if (!isOver || (this.#uploadId === undefined && this.#unheard.create === undefined)) return undefined;
     if (isPartwayError(error)) error.isResumable = false;
-    const completed = await this.#abort(this.#uploadId);
+    const completed = await this.#abort();
     if (source !== undefined) {
       await this.#within((opening) => forget(opening), source).catch(() => {});
     }
@@ -281,15 +283,24 @@ export class RunningUpload implements UploadTask {
   }
 
   /** @returns the upload where it is completed */
-  async #abort(uploadId: string): Promise<UploadJson | undefined> {
+  async #abort(): Promise<UploadJson | undefined> {
     const signal = AbortSignal.timeout(lastWordsMs);
     const patience = new Patience(lastWordsMs, signal, () => {});
+    const { create } = this.#unheard;
     try {
-      await patience.retry(() => this.#client.abort(uploadId, { signal }));
+      if (create !== undefined) this.#uploadId ??= (await patience.retry(() => create(signal))).id;
+      const uploadId = this.#uploadId ?? '';
+      return await patience.retry(async () => {
+        try {
+          await this.#client.abort(uploadId, { signal });
+          return undefined;
+        } catch (refusal) {
+          if (!isRefusedError(refusal) || refusal.problem.uploadState !== 'completed') throw refusal;
+          return this.#client.look(uploadId, { signal });
+        }
+      });
+    } catch {
       return undefined;
-    } catch (refusal) {
-      if (!isRefusedError(refusal) || refusal.problem.uploadState !== 'completed') return undefined;
-      return patience.retry(() => this.#client.look(uploadId, { signal })).catch(() => undefined);
     }
   }
 }

@@ -3,6 +3,7 @@ import { isSourceError, isUsageError, upload } from '../../src/sdk/node/index.ts
 import { bytesOf } from '../protocols/rest/rest-client.ts';
 import {
   isComplete,
+  isCreate,
   isData,
   isPart,
   isRange,
@@ -123,6 +124,16 @@ test('interrupted while it waits for its source, it ends at once', async () => {
   stop.abort();
   await expect(task.finished).rejects.toMatchObject({ name: 'InterruptedError', isResumable: false });
   expect(await sdk.gateway.client.look(task.uploadId!)).toMatchObject({ state: 'aborted' });
+});
+
+test('interrupted before it has heard that its upload was created, nothing of it stays', async () => {
+  const held = sdk.line.rule({ match: isCreate, times: 1, fault: { kind: 'hold', at: { on: 'answer' } } });
+  const stop = new AbortController();
+  const task = upload(piecesOf(bytesOf(5)), { server: sdk.line.url, key: 'unheard', signal: stop.signal });
+  await held.reached;
+  stop.abort();
+  await expect(task.finished).rejects.toMatchObject({ name: 'InterruptedError', isResumable: false });
+  expect((await sdk.gateway.client.list('?prefix=unheard')).uploads).toMatchObject([{ state: 'aborted' }]);
 });
 
 test('what gives up an upload is tried again for a while', async () => {
