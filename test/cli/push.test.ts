@@ -92,6 +92,14 @@ function start(args: readonly string[], env?: Record<string, string>): Running {
   return started;
 }
 
+function run(command: string, args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const child = execFile(command, args, { cwd: folder, env: environment() }, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }),
+    );
+  });
+}
+
 const partway = (args: readonly string[], env?: Record<string, string>): Promise<Ended> => {
   const started = start(args, env);
   started.stdin.end();
@@ -171,6 +179,17 @@ describe('a file', () => {
     sdk.clear();
     expect(await partway(['push', path, '--relay'])).toMatchObject({ code: 0 });
     await expectStored("it's kept", bytes);
+  });
+
+  test('without a terminal it outlives the one that it was begun from, as nohup wants it', async () => {
+    const bytes = bytesOf(2 * partBytes, 'nohup');
+    const held = sdk.line.rule({ match: isPart, times: 1, fault: { kind: 'hold' } });
+    const push = start(['push', await fileOf('nohup', bytes), '--relay']);
+    await held.reached;
+    push.kill('SIGHUP');
+    held.release();
+    expect(await push.ended).toMatchObject({ code: 0, signal: null });
+    await expectStored('nohup', bytes);
   });
 
   test('is pushed by one process at a time', async () => {
@@ -354,6 +373,7 @@ describe('what comes once', () => {
   test.each([
     ['exit 7', 7],
     ['kill -9 $$', 137],
+    ['kill -XCPU $$', 152],
   ])('one that fails (%s) makes no object, and its code is the exit code', async (failure, expected) => {
     const script = `head -c 20000000 /dev/zero; ${failure}`;
     const { code } = await partway(['push', `failing-${expected}`, '--from-command', '--', 'sh', '-c', script]);
@@ -376,6 +396,16 @@ describe('what comes once', () => {
     }
   });
 
+  test('a folder as standard input is no empty object', async () => {
+    const script = `${process.execPath} ${program} push - folder <.`;
+    expect(await run('sh', ['-c', script])).toMatchObject({ code: 3, stderr: expect.stringContaining('folder') });
+  });
+
+  test('a command without a name is none', async () => {
+    const { code, stderr } = await partway(['push', 'none', '--from-command', '--', '']);
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('wants a key and the command') });
+  });
+
   test('a command that is not there', async () => {
     const { code, stderr } = await partway(['push', 'none', '--from-command', '--', 'no-such-command']);
     expect({ code, stderr }).toMatchObject({ code: 127, stderr: expect.stringContaining('there is no command') });
@@ -389,6 +419,19 @@ describe('what comes once', () => {
     push.kill('SIGINT');
     expect(await push.ended).toMatchObject({ code: 130 });
     expect((await sdk.gateway.client.list('?prefix=broken-off')).uploads).toMatchObject([{ state: 'aborted' }]);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 143],
+  ] as const)('%s ends it at once, though whoever writes to it neither writes nor ends', async (signal, expected) => {
+    const push = start(['push', '-', `waits-${signal}`]);
+    await sdk.line.waitFor(({ status }) => status === 201);
+    push.kill(signal);
+    expect(await push.ended).toMatchObject({ code: expected, signal: null });
+    const { uploads } = await sdk.gateway.client.list(`?prefix=waits-${signal}`);
+    expect(uploads).toMatchObject([{ state: 'aborted' }]);
   });
 });
 

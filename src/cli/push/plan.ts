@@ -51,7 +51,7 @@ function commandOf(operands: readonly string[], flags: PushFlags): PushItem {
       'the key goes before --, the command behind it: partway push KEY --from-command -- COMMAND ARGUMENTS',
     );
   }
-  if (key === undefined || command === undefined) {
+  if (key === undefined || command === undefined || command === '') {
     throw new UsageError('a command wants a key and the command: partway push KEY --from-command -- COMMAND ARGUMENTS');
   }
   return { kind: 'command', key: (flags.prefix ?? '') + key, command, args };

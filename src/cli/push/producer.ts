@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import { SourceError } from '../../sdk/node/index.ts';
 import { piecesOf } from './pieces.ts';
 
@@ -20,7 +21,7 @@ export function startProducer(command: string, args: readonly string[]): Produce
       resolve(error.code === 'ENOENT' ? `there is no command ${command}` : `${command}: ${error.message}`);
     });
     child.once('close', (code, signal) => {
-      exitCode ??= code ?? 128 + (signalNumbers[signal ?? ''] ?? 0);
+      exitCode ??= code ?? 128 + (signal === null ? 0 : constants.signals[signal]);
       resolve(code === 0 ? undefined : `${command} ${code === null ? `was ended by ${signal}` : `ended with ${code}`}`);
     });
   });
@@ -37,14 +38,3 @@ export function startProducer(command: string, args: readonly string[]): Produce
     stop: () => void (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')),
   };
 }
-
-const signalNumbers: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};

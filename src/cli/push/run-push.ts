@@ -1,9 +1,11 @@
+import { fstatSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import {
   isInterruptedError,
   isPartwayError,
   type ResumeStore,
   type ServerOptions,
+  SourceError,
   type UploadOptions,
   type UploadResult,
   type UploadTask,
@@ -45,6 +47,8 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
   try {
     const server = await serverOptionsOf(flags);
     const { items, skipped } = await planPush(operands, flags);
+    // Node forgets that nohup had SIGHUP ignored. What comes from a pipe may have been cut off with it.
+    signals.outlivesTerminal = process.stderr.isTTY !== true && items.every(({ kind }) => kind === 'file');
     for (const path of skipped) display.note(`${path} is no regular file: not pushed`);
     const state = new StateFiles(process.env);
     const together = new KnownUntilAllAreDone(state);
@@ -62,7 +66,7 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
       exitCode ||= outcome.exitCode;
       if (endsAll(outcome.exitCode)) break;
     }
-    if (exitCode === 0) await together.forget();
+    if (exitCode === 0) await together.forget().catch((error: unknown) => display.note(String(error)));
     if (items.length > 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
   } catch (error) {
     exitCode = exitCodeOf(error);
@@ -70,7 +74,8 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
   } finally {
     display.close();
   }
-  process.exitCode = exitCode;
+  // What could not be printed has its code already.
+  if (exitCode !== 0) process.exitCode = exitCode;
 }
 
 /** The next file would meet the same. */
@@ -88,7 +93,7 @@ async function pushItem(
   try {
     if (item.kind === 'file') return { result: await pushFile(pushing, item.path, item.key) };
     if (item.kind === 'command') producer = startProducer(item.command, item.args);
-    const pieces = producer?.pieces ?? piecesOf(process.stdin);
+    const pieces = producer?.pieces ?? piecesOfStdin();
     pushing.current.task = upload(pieces, optionsOf(pushing, item.key));
     const result = await pushing.current.task.finished;
     display.pushed(result);
@@ -102,7 +107,16 @@ async function pushItem(
     return { exitCode };
   } finally {
     producer?.stop();
+    // Whoever writes to it may go on for ever.
+    if (item.kind === 'stdin') process.stdin.destroy();
   }
+}
+
+/** @throws SourceError */
+function piecesOfStdin(): AsyncIterable<Uint8Array> {
+  // Node takes what it can't read for empty.
+  if (fstatSync(0).isDirectory()) throw new SourceError('standard input is a folder', { code: 'source_missing' });
+  return piecesOf(process.stdin);
 }
 
 async function pushFile(pushing: Pushing, path: string, key: string): Promise<UploadResult> {
