@@ -192,6 +192,17 @@ describe('a file', () => {
     await expectStored('nohup', bytes);
   });
 
+  test.runIf(process.platform === 'linux')(
+    'whose result can not be printed is pushed, and its code says so',
+    async () => {
+      const bytes = bytesOf(5, 'unprinted');
+      const name = await fileOf('unprinted', bytes);
+      const { code, stderr } = await run('sh', ['-c', `${process.execPath} ${program} push ${name} >/dev/full`]);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+      await expectStored('unprinted', bytes);
+    },
+  );
+
   test('is pushed by one process at a time', async () => {
     const path = await fileOf('twice', bytesOf(partBytes, 'twice'));
     const held = sdk.line.rule({ match: isPart, fault: { kind: 'hold' } });
