@@ -167,7 +167,11 @@ export function preferredPartSize({ kind, sizeBytes = 0 }: Pick<Source, 'kind' |
 
 /** The name under which an upload is remembered, where the caller gives none. */
 function fingerprintOf(options: UploadOptions, client: PartwayClient, place: string): string {
-  return options.fingerprint ?? JSON.stringify([client.server, options.bucket ?? '', options.key ?? '', place]);
+  // An upload keeps the condition that it was begun with.
+  const condition = options.ifNoneMatch === undefined ? [] : [options.ifNoneMatch];
+  return (
+    options.fingerprint ?? JSON.stringify([client.server, options.bucket ?? '', options.key ?? '', place, ...condition])
+  );
 }
 
 function newKey(): string {

@@ -247,6 +247,21 @@ describe('a file', () => {
     expect(await partway(['push', path, '--restart'])).toMatchObject({ code: 0 });
   });
 
+  test('begun without --if-none-match and gone on with it, overwrites nothing', async () => {
+    const there = bytesOf(5, 'there');
+    await partway(['push', await fileOf('there', there), 'taken']);
+    sdk.clear();
+    const name = await fileOf('rival', bytesOf(2 * partBytes, 'rival'));
+    const held = sdk.line.rule({ match: isPart, fault: { kind: 'hold' } });
+    const push = start(['push', name, 'taken', '--relay']);
+    await held.reached;
+    push.kill('SIGINT');
+    await push.ended;
+    sdk.clear();
+    expect(await partway(['push', name, 'taken', '--relay', '--if-none-match'])).toMatchObject({ code: 8 });
+    await expectStored('taken', there);
+  });
+
   test('that is sparse is planned without being read', async () => {
     const path = await fileOf('sparse', new Uint8Array());
     await truncate(join(folder, path), 4 * 1024 ** 4);

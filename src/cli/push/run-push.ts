@@ -121,7 +121,9 @@ function piecesOfStdin(): AsyncIterable<Uint8Array> {
 
 async function pushFile(pushing: Pushing, path: string, key: string): Promise<UploadResult> {
   const { state, resumeStore, server, flags, display } = pushing;
-  const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path)]);
+  // An upload keeps the condition that it was begun with.
+  const condition = flags.ifNoneMatch ? ['if-none-match'] : [];
+  const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path), ...condition]);
   await using _held = await state.hold(fingerprint, path);
   pushing.current.task = upload(
     { path },
