@@ -70,7 +70,7 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     );
   });
 
-  app.use(allowOrigins(options.corsOrigins));
+  if (options.corsOrigins.length > 0) app.use(allowOrigins(options.corsOrigins));
 
   const errorLog: ErrorLog = {
     onFault: (requestId, error) => log.warn({ requestId, code: error.code, err: error.cause }, error.message),

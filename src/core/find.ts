@@ -34,6 +34,17 @@ export function requireOpen(upload: Upload): OpenUpload {
   throw notOpen(upload);
 }
 
+/** @throws UploadError `upload_gone` */
+export function requireNotGone({ state, reason }: Upload): void {
+  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
+}
+
+/** @throws UploadError `state_conflict` for an upload whose client numbers parts of its own sizes */
+export function requireOffset({ layout }: Upload): void {
+  if (layout.kind !== 'free') return;
+  throw new UploadError('state_conflict', 'The client of this upload chooses its parts: it has no offset.');
+}
+
 /** @throws UploadError `state_conflict` for an upload whose bytes are those of others */
 export function requireOwnBytes({ sources }: Upload): void {
   if (sources === undefined) return;

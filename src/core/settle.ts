@@ -1,5 +1,6 @@
 import { composeSlot } from './compose.ts';
 import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
 import type { Upload } from './upload.ts';
@@ -12,6 +13,12 @@ export function isWhole({ sizeBytes, offset, receivedBytes }: Upload): boolean {
 /** Whether it is whole and completes without being asked: by itself, or by a front that has no call to complete. */
 export function isToComplete(upload: Upload, byFront: boolean): boolean {
   return isWhole(upload) && (byFront || upload.isSelfCompleting) && !upload.isConflicted;
+}
+
+/** @throws UploadError `state_conflict` for an upload that nobody completes without being asked to */
+export function requireUndisputed({ isConflicted }: Upload): void {
+  if (!isConflicted) return;
+  throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
 }
 
 /**

@@ -100,11 +100,7 @@ class Reporter {
 
   add(arrived: Arrived): void {
     this.#waiting.push(arrived);
-    this.#reporting ??= this.#reportAll()
-      .catch(this.#run.fail)
-      .finally(() => {
-        this.#reporting = undefined;
-      });
+    this.#reporting ??= this.#reportAll();
   }
 
   /** All that arrived is on record, or the run has failed. */
@@ -113,8 +109,13 @@ class Reporter {
   }
 
   async #reportAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      await this.#report(this.#waiting.splice(0));
+    try {
+      while (this.#waiting.length > 0) await this.#report(this.#waiting.splice(0));
+    } catch (error) {
+      this.#run.fail(error);
+    } finally {
+      // In one step with the last look: what arrives from here on begins a report of its own.
+      this.#reporting = undefined;
     }
   }
 

@@ -1,8 +1,8 @@
 import type { Context, Hono } from 'hono';
 import { askWriter } from '../../core/ask-writer.ts';
 import { UploadError } from '../../core/errors.ts';
-import { findUpload, goneError } from '../../core/find.ts';
-import { isWhole } from '../../core/settle.ts';
+import { findUpload, requireNotGone } from '../../core/find.ts';
+import { isWhole, requireUndisputed } from '../../core/settle.ts';
 import { completeWhole, tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
@@ -28,13 +28,9 @@ export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
   });
 }
 
-function requireGoesOn({ state, reason }: Upload): void {
-  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
-}
-
 async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, question: Question): Promise<Upload> {
   const { totalBytes } = question;
-  requireGoesOn(found);
+  requireNotGone(found);
   requireFit(found, question);
   const upload = await askWriter(deps.core, found);
   if (upload.state === 'completed' || totalBytes === undefined) return upload;
@@ -44,7 +40,7 @@ async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, questio
 async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data: Data): Promise<Upload> {
   const { incoming } = c.env;
   const principal = c.get('principal');
-  requireGoesOn(upload);
+  requireNotGone(upload);
   requireFit(upload, data);
   if (upload.state === 'completed') return repeat(c, upload, data);
   const { kind: _, ...range } = data;
@@ -70,8 +66,8 @@ async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data
 /** All bytes may be durable and the object not made yet: its maker may have died, or is at work. */
 async function finishIfWhole(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Upload> {
   if (upload.state === 'completed' || !isWhole(upload)) return upload;
-  if (!upload.isConflicted) return completeWhole(deps.core, { principal: c.get('principal'), upload });
-  throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
+  requireUndisputed(upload);
+  return completeWhole(deps.core, { principal: c.get('principal'), upload });
 }
 
 async function answer(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Response> {

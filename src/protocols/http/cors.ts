@@ -35,7 +35,7 @@ export function allowOrigins(origins: readonly string[]): MiddlewareHandler<Http
   const isAny = origins.includes('*');
   return async (c, next) => {
     const { outgoing } = c.env;
-    if (origins.length > 0 && !isAny) outgoing.setHeader('Vary', 'Origin');
+    if (!isAny) outgoing.setHeader('Vary', 'Origin');
     const origin = c.req.header('origin');
     if (origin === undefined || !(isAny || origins.includes(origin))) return next();
     outgoing.setHeader('Access-Control-Allow-Origin', isAny ? '*' : origin);

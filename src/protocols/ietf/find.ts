@@ -1,6 +1,5 @@
 import type { Context } from 'hono';
-import { UploadError } from '../../core/errors.ts';
-import { findUpload, goneError } from '../../core/find.ts';
+import { findUpload, requireNotGone, requireOffset } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
@@ -11,8 +10,7 @@ export async function uploadOf(c: Context<HttpEnv>, { core }: IetfDeps): Promise
   const principal = c.get('principal');
   requireScope(principal, 'uploads:write');
   const upload = await findUpload(core, principal, c.req.param('id') ?? '');
-  const { state, reason, layout } = upload;
-  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
-  if (layout.kind !== 'free') return upload;
-  throw new UploadError('state_conflict', 'The client of this upload chooses its parts: it has no offset.');
+  requireNotGone(upload);
+  requireOffset(upload);
+  return upload;
 }

@@ -1,11 +1,12 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { createUpload } from '../../core/create.ts';
 import { requireScope } from '../../core/principal.ts';
+import { publicUrlOf } from '../http/base-url.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { jsonBody } from '../http/json-body.ts';
 import { json, problem } from '../http/responses.ts';
 import { createBody, uploadBody } from './contract.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 import { renderUpload } from './render.ts';
 import { reprDigestHeader, wholeDigestOf } from './whole-digest.ts';
 

@@ -30,8 +30,3 @@ function describe(faults: readonly { field: string; message: string }[]): string
   if (first === undefined) return 'The request is not valid.';
   return first.field === '' ? `${first.message}.` : `${first.field}: ${first.message}.`;
 }
-
-/** What links begin with: nothing, so that they are relative, unless a public URL is set. */
-export function publicUrlOf(deps: Pick<RestDeps, 'publicUrl'>): string {
-  return (deps.publicUrl ?? '').replace(/\/$/, '');
-}

@@ -1,9 +1,10 @@
 import { type PlannedLayout, partCountOf } from '../../core/layout.ts';
 import type { MissingPart } from '../../core/list-parts.ts';
 import type { Part, Upload } from '../../core/upload.ts';
+import { publicUrlOf } from '../http/base-url.ts';
 import { formatDigest } from '../http/digest-fields.ts';
 import type { MissingPartJson, PartJson, UploadJson } from './contract.ts';
-import { publicUrlOf, type RestDeps } from './front.ts';
+import type { RestDeps } from './front.ts';
 
 /** An upload as JSON. Its token and a front's secrets are never part of it. */
 export function renderUpload(upload: Upload, deps: Omit<RestDeps, 'admission'>): UploadJson {

@@ -5,6 +5,7 @@ import { UploadError } from '../../core/errors.ts';
 import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import type { Upload } from '../../core/upload.ts';
+import { publicUrlOf } from '../http/base-url.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { bodyLengthOf } from '../http/raw-body.ts';
 import { append } from './append.ts';
@@ -55,8 +56,8 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
   return c.body(null, 201, { ...location, ...expiryHeaders(upload) });
 }
 
-function locationHeaders({ publicUrl = '' }: TusDeps, { id }: Upload): { readonly Location: string } {
-  return { Location: `${publicUrl.replace(/\/$/, '')}${tusPath}/${id}` };
+function locationHeaders(deps: TusDeps, { id }: Upload): { readonly Location: string } {
+  return { Location: `${publicUrlOf(deps)}${tusPath}/${id}` };
 }
 
 function sizeOf(c: Context<HttpEnv>): number | undefined {

@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { UploadError } from '../../core/errors.ts';
-import { findUpload, goneError } from '../../core/find.ts';
-import { isWhole } from '../../core/settle.ts';
+import { findUpload, requireNotGone, requireOffset } from '../../core/find.ts';
+import { isWhole, requireUndisputed } from '../../core/settle.ts';
 import { completeWhole } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
@@ -20,10 +20,9 @@ export async function uploadOf(c: Context<HttpEnv>, deps: TusDeps): Promise<Uplo
 
 /** @throws UploadError `upload_gone`; `state_conflict` for one whose parts have sizes of their own */
 export function requireUsable(upload: Upload): Upload {
-  const { state, reason, layout, sources } = upload;
-  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
-  if (layout.kind !== 'free' || sources !== undefined) return upload;
-  throw new UploadError('state_conflict', 'The client of this upload chooses its parts: it has no offset.');
+  requireNotGone(upload);
+  if (upload.sources === undefined) requireOffset(upload);
+  return upload;
 }
 
 /**
@@ -32,11 +31,9 @@ export function requireUsable(upload: Upload): Upload {
  * @throws UploadError `busy` while that takes longer than a moment, `store_*`
  */
 export async function confirmed(c: Context<HttpEnv>, { core }: TusDeps, upload: Upload): Promise<Upload> {
-  if (upload.state !== 'completing' && !isWhole(upload)) return upload;
-  if (upload.state === 'completed') return upload;
-  if (upload.isConflicted) {
-    throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
-  }
+  const { state } = upload;
+  if (state === 'completed' || (state !== 'completing' && !isWhole(upload))) return upload;
+  requireUndisputed(upload);
   const enough = new AbortController();
   const completed = completeWhole(core, { principal: c.get('principal'), upload });
   completed.catch(() => undefined);
