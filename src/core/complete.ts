@@ -39,6 +39,7 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
   const giveUpAt = deps.clock.now().getTime() + deps.settings.completeWaitMs;
   let pollMs = firstPollMs;
   for (;;) {
+    await deps.compositions.whenComposed(input.uploadId);
     const upload = await findUpload(deps, input.principal, input.uploadId);
     const outcome = await step(deps, upload, input);
     if (outcome === 'again') continue;

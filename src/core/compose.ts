@@ -15,7 +15,7 @@ import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from 
 import type { Fragment, Part } from './upload.ts';
 
 /**
- * Makes a slot's fragments into its part: the part is stored and recorded, then the fragments are deleted. What this
+ * Makes a slot's fragments into its part: the part is stored and recorded, with which they are retired. What this
  * process does not hold any more is read back, and every byte is checked against the fragments' digests on its way.
  * @throws UploadError
  */
@@ -50,11 +50,10 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
     stopRenewing();
     live.end();
   }
-  await deleteFragments(deps, upload.bucket, slot.fragments);
 }
 
-/** What fails here is the reaper's. */
-export async function deleteFragments(
+/** Deletes what a part has been made of. What fails here is the reaper's. */
+export async function deleteComposed(
   deps: Deps,
   bucket: string,
   fragments: readonly Pick<Fragment, 'id' | 'stagingKey'>[],

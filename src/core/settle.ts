@@ -1,4 +1,4 @@
-import { composeSlot } from './compose.ts';
+import { composeSlot, deleteComposed } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
@@ -27,7 +27,7 @@ export function requireUndisputed({ isConflicted }: Upload): void {
  * @throws UploadError
  */
 export async function composeCovered(deps: Deps, upload: Upload): Promise<number> {
-  await deps.compositions.whenIdle(upload.id);
+  await deps.compositions.whenComposed(upload.id);
   const { layout, sizeBytes } = upload;
   if (layout.kind !== 'planned') return 0;
   for (let composed = 0; ; composed++) {
@@ -39,5 +39,6 @@ export async function composeCovered(deps: Deps, upload: Upload): Promise<number
     });
     if (slot === undefined) return composed;
     await composeSlot(deps, requireOpen(upload), slot);
+    await deleteComposed(deps, upload.bucket, slot.fragments);
   }
 }

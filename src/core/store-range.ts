@@ -1,5 +1,5 @@
 import { requireSameBytes, slice } from './compare-runs.ts';
-import { composeSlot } from './compose.ts';
+import { composeSlot, deleteComposed } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
 import { type OpenUpload, requireOpen } from './find.ts';
@@ -224,7 +224,11 @@ async function storeFragment(
     if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);
     const { covered } = committed;
     if (covered !== undefined) {
-      await deps.compositions.start(upload.id, () => composeSlot(deps, current, covered));
+      await deps.compositions.start(
+        upload.id,
+        () => composeSlot(deps, current, covered),
+        () => deleteComposed(deps, upload.bucket, covered.fragments),
+      );
     }
   };
   try {

@@ -118,6 +118,23 @@ describe('a range', () => {
     expect(calls.has('listParts')).toBe(false);
   });
 
+  test('that ends an upload has the object made as soon as its last part is composed', async () => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    const deleting = Promise.withResolvers<void>();
+    core.store.next('deleteObjects', async (proceed) => {
+      await deleting.promise;
+      return proceed();
+    });
+    const slept = core.clock.slept.length;
+    for (let at = 0; at < content.length; at += 2048) await write(upload, at, content.subarray(at, at + 2048));
+    await expectObject(upload, content);
+    expect(core.clock.slept.slice(slept)).toEqual([]);
+    deleting.resolve();
+    await core.deps.compositions.whenIdle();
+    expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
+  });
+
   test('costs two calls to the records', async () => {
     const content = randomBytes(4 * slotBytes);
     const upload = await create(content.length);
