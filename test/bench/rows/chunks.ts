@@ -5,7 +5,7 @@ import { ContentRangeUploader } from '../clients/content-range-uploader.ts';
 import { send } from '../clients/send.ts';
 import { TusUploader } from '../clients/tus-uploader.ts';
 import type { Figure } from '../figure.ts';
-import { alternate, median, middleHalf, ratios } from '../measure/samples.ts';
+import { alternate, median, middleHalf, ratios, warmUp } from '../measure/samples.ts';
 import { measureThroughput, type Throughput } from '../measure/throughput.ts';
 import { GiB, MiB, type Row } from './row.ts';
 
@@ -14,7 +14,7 @@ export const chunkRows: readonly Row[] = [
   {
     name: 'chunks-1',
     what: '64 MiB in chunks of 1 MiB, in sequence, into MinIO, beside @tus/server',
-    deadlineMs: 180_000,
+    deadlineMs: 300_000,
     measure: measureSmallChunks,
   },
   {
@@ -32,14 +32,14 @@ export const chunkRows: readonly Row[] = [
   {
     name: 'chunks-8',
     what: 'CPU of chunks of 8 MiB in sequence : plain pipe',
-    deadlineMs: 120_000,
+    deadlineMs: 240_000,
     measure: (bench) =>
       measureBesidePipe(bench, 'chunks-8', { sizeBytes: 512 * MiB, bodyBytes: 8 * MiB, atMost: 1.25 }),
   },
   {
     name: 'body-1024',
     what: 'CPU of one body of 1 GiB : plain pipe',
-    deadlineMs: 120_000,
+    deadlineMs: 240_000,
     measure: (bench) => measureBesidePipe(bench, 'body-1024', { sizeBytes: GiB, bodyBytes: GiB, atMost: 1.2 }),
   },
 ];
@@ -58,8 +58,7 @@ async function measureSmallChunks(bench: Bench): Promise<readonly Figure[]> {
     gateway: chunksTo(gateway, store, sizeBytes),
     tus: emptied(tus, store, sizeBytes, () => new TusUploader(tus.url).upload({ sizeBytes, chunkBytes: MiB })),
   };
-  // A few hundred requests, until Node has compiled what they run.
-  for (let round = 0; round < 4; round++) for (const warmUp of Object.values(contenders)) await warmUp();
+  await warmUp(contenders, { requestsEach: sizeBytes / MiB });
   const samples = await alternate(contenders, { rounds: 7, budgetMs: 120_000 });
   const speedRatios = ratios(speedsOf(samples.gateway), speedsOf(samples.tus));
   const cpus = samples.gateway.map(({ cpuSecondsPerGib }) => cpuSecondsPerGib);
@@ -151,7 +150,7 @@ async function measureBesidePipe(
       ),
     pipe: bodiesTo(pipe, { sizeBytes, bodyBytes }),
   };
-  for (const warmUp of Object.values(contenders)) await warmUp();
+  await warmUp(contenders, { requestsEach: sizeBytes / bodyBytes });
   const samples = await alternate(contenders, { rounds: 9, budgetMs: 60_000 });
   const cpusOf = (name: keyof typeof samples) => samples[name].map(({ cpuSecondsPerGib }) => cpuSecondsPerGib);
   const cpuRatios = ratios(cpusOf('gateway'), cpusOf('pipe'));

@@ -3,7 +3,7 @@ import type { Bench, Measured, Store } from '../bench.ts';
 import { open, send, someBytes } from '../clients/send.ts';
 import { TusUploader } from '../clients/tus-uploader.ts';
 import type { Figure } from '../figure.ts';
-import { alternate, median, middleHalf, ratios } from '../measure/samples.ts';
+import { alternate, median, middleHalf, ratios, warmUp } from '../measure/samples.ts';
 import { measureThroughput } from '../measure/throughput.ts';
 import { GiB, MiB, type Row } from './row.ts';
 
@@ -38,7 +38,7 @@ export const tusRows: readonly Row[] = [
   ...cases.map((each) => ({
     name: each.name,
     what: `${each.what}, by tus, into MinIO, beside @tus/server`,
-    deadlineMs: 240_000,
+    deadlineMs: 360_000,
     measure: (bench: Bench) => measureCase(bench, each),
   })),
   {
@@ -58,7 +58,7 @@ async function measureCase(bench: Bench, { name, what, ...given }: Case): Promis
     gateway: () => uploadTo(gateway, store, given),
     peer: () => uploadTo(peer, store, given),
   };
-  for (const warmUp of Object.values(contenders)) await warmUp();
+  await warmUp(contenders, { requestsEach: (given.uploads * given.sizeBytes) / given.chunkBytes });
   const samples = await alternate(contenders, { rounds: 5, budgetMs: 150_000 });
   const speeds = { ours: samples.gateway.map(speedOf), theirs: samples.peer.map(speedOf) };
   const cpus = { ours: samples.gateway.map(cpuOf), theirs: samples.peer.map(cpuOf) };
