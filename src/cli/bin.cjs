@@ -1,5 +1,9 @@
 #!/usr/bin/env node
 // Plain and old-fashioned, so that a Node that is too old to run the program can read at least this.
+
+// Node would open its debugger to whoever asks by this signal before the program listens to it.
+if (process.platform !== 'win32') process.on('SIGUSR1', function ignore() {});
+
 var manifest = require('../../package.json');
 
 var wanted = /(\d+)\.(\d+)/.exec(manifest.engines.node);

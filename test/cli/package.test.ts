@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packProject, pathWithNode, run } from '../support/pack-project.ts';
+import { ProcessOutput } from '../support/process-output.ts';
 import { startServer } from '../support/start-server.ts';
 
 let folder: string;
@@ -92,6 +93,27 @@ describe('the package, installed into an empty folder', () => {
       await server.stop();
     }
     await expect(access(join(dataDir, 'postgres/cluster/postmaster.pid'))).rejects.toThrow('ENOENT');
+  });
+
+  it('opens no debugger to whoever sends SIGUSR1', async () => {
+    const child = spawn(program, ['serve'], {
+      env: { PATH: pathWithNode, PARTWAY_DATA_DIR: join(home, 'data'), PARTWAY_PORT: '0' },
+    });
+    const output = new ProcessOutput([child.stdout, child.stderr]);
+    const ended = new Promise<never>((_, reject) => child.once('exit', () => reject(new Error(output.text))));
+    const exit = new Promise((resolve) => child.once('close', resolve));
+    try {
+      const [, url = ''] = await output.waitFor(/listening on (http:\S+)$/m, { deadlineMs: 60_000, ended });
+      child.kill('SIGUSR1');
+      // By then it has met the signal.
+      expect((await fetch(`${url}/healthz`)).status).toBe(200);
+      await expect.poll(() => readFile(`/proc/${child.pid}/status`, 'utf8')).toMatch(/^SigPnd:\t0+$/m);
+    } finally {
+      ended.catch(() => undefined);
+      child.kill('SIGTERM');
+      await exit;
+    }
+    expect(output.text).not.toContain('Debugger');
   });
 
   it('says in one line that a Node is too old for it, exit 2', async () => {

@@ -7,6 +7,8 @@ import type { PushFlags } from '../push.ts';
 export type PushItem =
   | { readonly kind: 'file'; readonly path: string; readonly key: string }
   | { readonly kind: 'stdin'; readonly key: string }
+  /** A folder: what it holds is not known. */
+  | { readonly kind: 'unreadable'; readonly path: string; readonly key: string; readonly error: SourceError }
   | { readonly kind: 'command'; readonly key: string; readonly command: string; readonly args: readonly string[] };
 
 export interface PushPlan {
@@ -79,7 +81,14 @@ async function* within(path: string, key: string, skipped: string[]): AsyncGener
     yield { kind: 'file', path, key };
     return;
   }
-  const entries = await readdir(path, { withFileTypes: true });
+  const entries = await readdir(path, { withFileTypes: true }).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    return new SourceError(`${path}: ${why}`, { code: 'source_unreadable', cause: error });
+  });
+  if (entries instanceof SourceError) {
+    yield { kind: 'unreadable', path, key, error: entries };
+    return;
+  }
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const inner = join(path, entry.name);
     if (entry.isDirectory()) yield* within(inner, `${key}/${entry.name}`, skipped);

@@ -91,6 +91,7 @@ async function pushItem(
   display.begin(nameOf(item));
   let producer: Producer | undefined;
   try {
+    if (item.kind === 'unreadable') throw item.error;
     if (item.kind === 'file') return { result: await pushFile(pushing, item.path, item.key) };
     if (item.kind === 'command') producer = startProducer(item.command, item.args);
     const pieces = producer?.pieces ?? piecesOfStdin();
@@ -161,5 +162,5 @@ function wordsOfEnd(item: PushItem, uploadId: string | undefined): string {
 }
 
 function nameOf(item: PushItem): string {
-  return item.kind === 'file' ? basename(item.path) : item.key;
+  return 'path' in item ? basename(item.path) : item.key;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { RefusedError, type ResumeRecord, type ResumeStore, UsageError } from '../../sdk/node/index.ts';
 import { holdName } from './lock.ts';
 
@@ -25,7 +25,9 @@ export class StateFiles implements ResumeStore {
 
   async get(fingerprint: string): Promise<ResumeRecord | undefined> {
     try {
-      return JSON.parse(await readFile(this.#pathOf(fingerprint), 'utf8')) as ResumeRecord;
+      const record: unknown = JSON.parse(await readFile(this.#pathOf(fingerprint), 'utf8'));
+      // What another hand has written there is as if it were not.
+      return isRecord(record) ? record : undefined;
     } catch (error) {
       // What was cut off while it was written for the first time was never acted on.
       if (error instanceof SyntaxError || isMissing(error)) return undefined;
@@ -37,7 +39,7 @@ export class StateFiles implements ResumeStore {
     const path = this.#pathOf(fingerprint);
     const draft = `${path}.new`;
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await makeFolder(this.#folder);
       const file = await open(draft, 'w', 0o600);
       try {
         await file.writeFile(`${JSON.stringify(record)}\n`);
@@ -47,6 +49,7 @@ export class StateFiles implements ResumeStore {
       }
       await rename(draft, path);
     } catch (error) {
+      await rm(draft, { force: true }).catch(() => {});
       throw this.#unusable(error);
     }
   }
@@ -63,6 +66,38 @@ export class StateFiles implements ResumeStore {
     const why = error instanceof Error ? error.message : String(error);
     return new UsageError(`${this.#folder}: ${why}. XDG_STATE_HOME names another place for what must be remembered`);
   }
+}
+
+/** Where a folder can't be made though the one above is there (in /proc), Node's own `recursive` tries without end. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (await isFolder(path)) return;
+    const above = dirname(path);
+    if (!isMissing(error) || above === path || (await isFolder(above))) throw error;
+    await makeFolder(above);
+    await makeFolder(path);
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+function isRecord(value: unknown): value is ResumeRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { server, key, identity, uploadId, idempotencyKey } = value as Record<string, unknown>;
+  const isText = (field: unknown) => typeof field === 'string';
+  return (
+    [server, identity].every(isText) &&
+    [key, uploadId].every((field) => field === undefined || isText(field)) &&
+    typeof idempotencyKey === 'string' &&
+    /^[!-~]{1,255}$/.test(idempotencyKey)
+  );
 }
 
 function nameOf(text: string): string {
