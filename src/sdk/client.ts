@@ -2,7 +2,9 @@ import type { CreateJson, PartJson, PartListJson, SignedPartsJson, UploadJson, U
 import { InterruptedError, isPartwayError, TemporaryError, UsageError } from './errors.ts';
 import { failureOf } from './failure-of.ts';
 import type { ServerOptions } from './options.ts';
+import { isPart, isPartList, isProgress, isSignedList, isUpload, isUploadList, parseAs, type Shape } from './shapes.ts';
 import { type HttpAnswer, LineError, type RequestBody, type Transport } from './transport/transport.ts';
+import { orStopped } from './wait.ts';
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -35,25 +37,25 @@ export class PartwayClient {
   readonly timeoutMs: number;
   readonly #apiKey: ServerOptions['apiKey'];
   readonly #transport: Transport;
+  /** A gateway has answered. */
+  #isKnown = false;
 
   /** @throws UsageError */
   constructor(options: ServerOptions, transport: Transport) {
     this.server = serverOf(options.server);
     this.timeoutMs = options.timeoutMs ?? usualTimeoutMs;
-    if (typeof options.apiKey === 'string' && !/^[!-~]*$/.test(options.apiKey)) {
-      throw new UsageError('apiKey: it has characters that no API key has');
-    }
+    if (typeof options.apiKey === 'string') requireKey(options.apiKey);
     this.#apiKey = options.apiKey;
     this.#transport = transport;
   }
 
   create(body: CreateJson, options: CallOptions & { readonly idempotencyKey?: string } = {}): Promise<UploadJson> {
     const headers = options.idempotencyKey === undefined ? {} : { 'Idempotency-Key': options.idempotencyKey };
-    return this.#json('POST', '/uploads', options, body, headers);
+    return this.#json(isUpload, 'POST', '/uploads', options, body, headers);
   }
 
   look(uploadId: string, options: CallOptions = {}): Promise<UploadJson> {
-    return this.#json('GET', pathOf(uploadId), options);
+    return this.#json(isUpload, 'GET', pathOf(uploadId), options);
   }
 
   /** One page, newest first. */
@@ -71,21 +73,26 @@ export class PartwayClient {
       value === undefined ? [] : [[name, String(value)] as [string, string]],
     );
     const search = new URLSearchParams(given).toString();
-    return this.#json('GET', `/uploads${search === '' ? '' : `?${search}`}`, options);
+    return this.#json(isUploadList, 'GET', `/uploads${search === '' ? '' : `?${search}`}`, options);
   }
 
   /** What is stored and what is missing, page by page. */
   async *listParts(uploadId: string, options: CallOptions = {}): AsyncGenerator<PartListJson> {
     let after: number | undefined = 0;
     while (after !== undefined) {
-      const page: PartListJson = await this.#json('GET', `${pathOf(uploadId)}/parts?after=${after}`, options);
+      const page: PartListJson = await this.#json(
+        isPartList,
+        'GET',
+        `${pathOf(uploadId)}/parts?after=${after}`,
+        options,
+      );
       yield page;
       after = page.nextAfter;
     }
   }
 
   putPart(uploadId: string, partNumber: number, body: RequestBody, options: SendOptions = {}): Promise<PartJson> {
-    return this.#send(`${pathOf(uploadId)}/parts/${partNumber}`, body, {}, options);
+    return this.#send(isPart, `${pathOf(uploadId)}/parts/${partNumber}`, body, {}, options);
   }
 
   /** Bytes at their offset, of any size. `totalBytes` is `undefined` where it is not known yet. */
@@ -97,12 +104,13 @@ export class PartwayClient {
     options: SendOptions = {},
   ): Promise<void> {
     const range = `bytes ${offset}-${offset + body.sizeBytes - 1}/${totalBytes ?? '*'}`;
-    await this.#send(pathOf(uploadId), body, { 'Content-Range': range }, options);
+    await this.#send(isProgress, pathOf(uploadId), body, { 'Content-Range': range }, options);
   }
 
   /** Ranges that are not durable. Nothing is completed by asking. */
   async missingRanges(uploadId: string, options: CallOptions = {}): Promise<readonly Gap[]> {
     const { missing } = await this.#json<{ missing: { offset: number; size?: number }[] }>(
+      isProgress,
       'PUT',
       pathOf(uploadId),
       options,
@@ -124,7 +132,7 @@ export class PartwayClient {
     options: CallOptions = {},
   ): Promise<SignedPartsJson['parts'][number] | undefined> {
     const body = { partNumbers: [partNumber], checksums: { [partNumber]: digest } };
-    return this.#json<SignedPartsJson>('POST', `${pathOf(uploadId)}/parts/sign`, options, body).then(
+    return this.#json<SignedPartsJson>(isSignedList, 'POST', `${pathOf(uploadId)}/parts/sign`, options, body).then(
       ({ parts }) => parts[0],
     );
   }
@@ -134,7 +142,7 @@ export class PartwayClient {
     parts: readonly { partNumber: number; etag: string; size: number; checksum: string }[],
     options: CallOptions = {},
   ): Promise<UploadJson> {
-    return this.#json('POST', `${pathOf(uploadId)}/parts`, options, { parts });
+    return this.#json(isUpload, 'POST', `${pathOf(uploadId)}/parts`, options, { parts });
   }
 
   /** @throws TemporaryError while the gateway is still at it */
@@ -143,7 +151,8 @@ export class PartwayClient {
     body: { readonly size?: number; readonly digest?: string } = {},
     options: CallOptions = {},
   ): Promise<UploadJson> {
-    const upload = await this.#json<UploadJson>('POST', `${pathOf(uploadId)}/complete`, options, body);
+    const upload = await this.#json<UploadJson>(isUpload, 'POST', `${pathOf(uploadId)}/complete`, options, body);
+    if (upload.id !== uploadId) throw this.#notAGateway();
     if (upload.state === 'completed') return upload;
     throw new TemporaryError('the gateway is still completing', { code: 'busy', retryAfterMs: 1000 });
   }
@@ -167,26 +176,34 @@ export class PartwayClient {
     throw new TemporaryError('the store told no ETag (a browser wants it exposed by CORS)', { code: 'no_etag' });
   }
 
-  #send<T>(path: string, body: RequestBody, extra: Readonly<Record<string, string>>, options: SendOptions): Promise<T> {
+  async #send<T>(
+    shape: Shape,
+    path: string,
+    body: RequestBody,
+    extra: Readonly<Record<string, string>>,
+    options: SendOptions,
+  ): Promise<T> {
     const headers = {
       'Content-Type': 'application/octet-stream',
       ...extra,
       ...(options.digest === undefined ? {} : { 'Content-Digest': options.digest }),
     };
-    return this.#ask('PUT', path, options, headers, body).then(parse<T>);
+    return this.#read(shape, await this.#ask('PUT', path, options, headers, body));
   }
 
-  #json<T>(
+  async #json<T>(
+    shape: Shape,
     method: string,
     path: string,
     options: CallOptions,
     content?: unknown,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<T> {
-    if (content === undefined) return this.#ask(method, path, options, headers).then(parse<T>);
+    if (content === undefined) return this.#read(shape, await this.#ask(method, path, options, headers));
     const bytes = new TextEncoder().encode(JSON.stringify(content));
     const body = { sizeBytes: bytes.length, pieces: () => once(bytes) };
-    return this.#ask(method, path, options, { ...headers, 'Content-Type': 'application/json' }, body).then(parse<T>);
+    const all = { ...headers, 'Content-Type': 'application/json' };
+    return this.#read(shape, await this.#ask(method, path, options, all, body));
   }
 
   async #ask(
@@ -196,7 +213,7 @@ export class PartwayClient {
     extra: Readonly<Record<string, string>> = {},
     body?: RequestBody,
   ): Promise<HttpAnswer> {
-    const key = typeof this.#apiKey === 'function' ? await this.#apiKey() : this.#apiKey;
+    const key = await this.#keyNow(options.signal ?? never);
     const headers = {
       Accept: 'application/json',
       ...extra,
@@ -204,7 +221,28 @@ export class PartwayClient {
     };
     const answer = await this.#exchange({ method, url: this.server + path, headers, body, options });
     if (answer.status >= 200 && answer.status < 300) return answer;
-    throw failureOf(answer, 'gateway');
+    throw failureOf(answer, { server: this.server, isKnown: this.#isKnown });
+  }
+
+  /** @throws UsageError, and the signal's reason */
+  async #keyNow(signal: AbortSignal): Promise<string | undefined> {
+    if (typeof this.#apiKey !== 'function') return this.#apiKey;
+    const key = await orStopped(Promise.resolve(this.#apiKey()), signal).catch((error: unknown) => {
+      throw meaningOf(error, signal);
+    });
+    requireKey(key);
+    return key;
+  }
+
+  #notAGateway(status?: number): TemporaryError {
+    return new TemporaryError(`what answers at ${this.server} is not a gateway`, { code: 'no_gateway', status });
+  }
+
+  #read<T>(shape: Shape, { text, status }: HttpAnswer): T {
+    const body = parseAs(text, shape);
+    if (body === undefined) throw this.#notAGateway(status);
+    this.#isKnown = true;
+    return body as T;
   }
 
   async #exchange(input: {
@@ -228,10 +266,7 @@ export class PartwayClient {
         },
       });
     } catch (error) {
-      if (signal.aborted && error === signal.reason) {
-        throw isPartwayError(error) ? error : new InterruptedError({ cause: error });
-      }
-      if (!(error instanceof LineError)) throw error;
+      if (!(error instanceof LineError)) throw meaningOf(error, signal);
       throw new TemporaryError(`${new URL(input.url).host}: ${error.message}`, {
         code: 'line',
         cause: error,
@@ -252,12 +287,16 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-function parse<T>({ text, status }: HttpAnswer): T {
-  try {
-    return JSON.parse(text) as T;
-  } catch (error) {
-    throw new TemporaryError('what answered is not a gateway', { code: 'no_gateway', status, cause: error });
-  }
+/** Whose signal it was that ended a call need not know our errors. */
+function meaningOf(error: unknown, signal: AbortSignal): unknown {
+  if (!signal.aborted || error !== signal.reason || isPartwayError(error)) return error;
+  return new InterruptedError({ cause: error });
+}
+
+/** @throws UsageError */
+function requireKey(key: string | undefined): void {
+  if (key === undefined || /^[!-~]*$/.test(key)) return;
+  throw new UsageError('apiKey: it has characters that no API key has');
 }
 
 /** @throws UsageError */

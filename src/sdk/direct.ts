@@ -2,7 +2,7 @@ import { crcOf } from './crc-of.ts';
 import { isIntegrityError, isRefusedError, isTemporaryError, TemporaryError } from './errors.ts';
 import { formatCrc32, formatDigest } from './hashes.ts';
 import type { Flight } from './progress.ts';
-import { again } from './relay.ts';
+import { again, mostMismatches } from './relay.ts';
 import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
 
@@ -28,6 +28,8 @@ export class Direct {
   /** Every store checks an MD5, which costs more than all else of a part. */
   #pin: 'crc32' | 'md5';
   #hasSent = false;
+  /** How often each part has arrived garbled. */
+  readonly #mismatches = new Map<number, number>();
 
   constructor(run: Run) {
     this.#run = run;
@@ -61,7 +63,10 @@ export class Direct {
     } catch (error) {
       flight.landed();
       if (isTemporaryError(error)) parallelism.trouble();
-      throw isIntegrityError(error) ? again(error) : error;
+      if (!isIntegrityError(error)) throw error;
+      const mismatches = (this.#mismatches.get(slot.partNumber) ?? 0) + 1;
+      this.#mismatches.set(slot.partNumber, mismatches);
+      throw mismatches < mostMismatches ? again(error) : error;
     } finally {
       flight.arrived();
     }

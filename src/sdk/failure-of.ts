@@ -15,8 +15,11 @@ const lastingFaults = new Set([501, 505]);
 /** Of an MD5, and MinIO's of a checksum. */
 const otherContent = /<Code>(BadDigest|XAmzContentChecksumMismatch)<\/Code>/;
 
+/** Who answered. Of a server that has answered as a gateway before, what stands in for it now will pass. */
+export type Answerer = 'store' | { readonly server: string; readonly isKnown: boolean };
+
 /** What an answer that is no success means. */
-export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): PartwayError {
+export function failureOf(answer: HttpAnswer, from: Answerer): PartwayError {
   const { status } = answer;
   const problem = problemOf(answer);
   const code = typeof problem.code === 'string' ? problem.code : `http_${status}`;
@@ -30,8 +33,16 @@ export function failureOf(answer: HttpAnswer, from: 'gateway' | 'store'): Partwa
   }
   if (from === 'store') return new RefusedError(said, details);
   if (status === 401 || status === 403) return new NotAuthorisedError(said, details);
-  if (code === 'upload_not_found' || status === 410) return new NoUploadError(said, details);
-  return new RefusedError(said, details);
+  if (code === 'upload_not_found' || code === 'upload_gone') return new NoUploadError(said, details);
+  // A proxy that has no gateway behind it just now, or something else altogether.
+  if (problem.code === undefined && (status === 404 || status === 410)) {
+    const message = `what answers at ${from.server} (with status ${status}) is not a gateway`;
+    const foreign = { ...details, code: 'no_gateway' };
+    return from.isKnown ? new TemporaryError(message, foreign) : new RefusedError(message, foreign);
+  }
+  // The gateway's word for a path that it does not have.
+  const hint = code === 'not_found' ? ` Is there more in the server's URL, ${from.server}, than there should be?` : '';
+  return new RefusedError(said + hint, details);
 }
 
 /** Proxies have faults of their own beyond the registered ones: 520 to 530. */

@@ -5,6 +5,7 @@ import type { Hashes } from './hashes.ts';
 import type { ResumeRecord, UploadOptions } from './options.ts';
 import type { Patience } from './retrying.ts';
 import type { Source } from './sources/source.ts';
+import { orStopped } from './wait.ts';
 
 const largePartBytes = 16 * 1024 ** 2;
 const mostParts = 10_000;
@@ -38,30 +39,38 @@ export async function openUpload(opening: Opening): Promise<OpenedUpload> {
   if (options.uploadId !== undefined) return look(opening, options.uploadId);
   if (source.kind === 'stream') return { upload: await create(opening, newKey()), isResumed: false };
   const remembered = await recall(opening);
-  if (remembered.uploadId !== undefined) return look(opening, remembered.uploadId);
-  const upload = await create(opening, remembered.idempotencyKey);
+  if (remembered.uploadId !== undefined) {
+    const found = await look(opening, remembered.uploadId);
+    if (isMeant(opening, found.upload)) return found;
+  }
+  const upload = await create(opening, remembered.uploadId === undefined ? remembered.idempotencyKey : newKey());
   await remember(opening, { ...remembered, uploadId: upload.id });
   return { upload, isResumed: upload.receivedBytes > 0 };
 }
 
 /** What is remembered of the source is dropped: the next call begins anew. */
-export async function forget({ options, source, client }: Opening): Promise<void> {
-  if (source.kind === 'seekable') await options.resumeStore?.delete(fingerprintOf(options, client, source.place));
+export async function forget(opening: Opening): Promise<void> {
+  const { options, source, client, signal } = opening;
+  if (source.kind !== 'seekable') return;
+  await orStopped(resolved(options.resumeStore?.delete(fingerprintOf(options, client, source.place))), signal);
 }
 
 /** The upload is completed: what is remembered of it has served. */
-export async function settle({ options, source, client }: Opening): Promise<void> {
+export async function settle({ options, source, client, signal }: Opening): Promise<void> {
   if (source.kind !== 'seekable') return;
   const { resumeStore } = options;
   const fingerprint = fingerprintOf(options, client, source.place);
-  await (resumeStore?.complete?.(fingerprint) ?? resumeStore?.delete(fingerprint));
+  await orStopped(resolved(resumeStore?.complete?.(fingerprint) ?? resumeStore?.delete(fingerprint)), signal);
 }
 
 /** Gives up what an earlier call has begun. */
 export async function dropEarlier(opening: Opening): Promise<void> {
   const { client, options, source, patience, signal } = opening;
   if (source.kind !== 'seekable') return;
-  const remembered = await options.resumeStore?.get(fingerprintOf(options, client, source.place));
+  const remembered = await orStopped(
+    resolved(options.resumeStore?.get(fingerprintOf(options, client, source.place))),
+    signal,
+  );
   const uploadId = remembered?.uploadId;
   if (uploadId !== undefined) {
     await patience
@@ -72,6 +81,18 @@ export async function dropEarlier(opening: Opening): Promise<void> {
       });
   }
   await forget(opening);
+}
+
+/** What is remembered may have been written by another hand: it is no reason to send bytes to another key. */
+function isMeant({ options, source }: Opening, upload: UploadJson): boolean {
+  const key = keyOf(options, source);
+  return (
+    (key === undefined || upload.key === key) && (options.bucket === undefined || upload.bucket === options.bucket)
+  );
+}
+
+function keyOf(options: UploadOptions, source: Source): string | undefined {
+  return options.key ?? (source.kind === 'seekable' ? source.name : undefined);
 }
 
 async function look(opening: Opening, uploadId: string): Promise<OpenedUpload> {
@@ -90,11 +111,11 @@ async function look(opening: Opening, uploadId: string): Promise<OpenedUpload> {
 }
 
 async function recall(opening: Opening): Promise<ResumeRecord> {
-  const { client, options, source, hashes } = opening;
+  const { client, options, source, hashes, signal } = opening;
   const isRemembered = source.kind === 'seekable' && options.resumeStore !== undefined;
   const identity = isRemembered ? await source.identity(hashes) : '';
   const place = source.kind === 'seekable' ? source.place : '';
-  const remembered = await options.resumeStore?.get(fingerprintOf(options, client, place));
+  const remembered = await orStopped(resolved(options.resumeStore?.get(fingerprintOf(options, client, place))), signal);
   if (remembered?.identity === identity) return remembered;
   if (remembered?.uploadId !== undefined && remembered.isCompleted !== true) {
     throw new SourceError(
@@ -109,9 +130,9 @@ async function recall(opening: Opening): Promise<ResumeRecord> {
   return record;
 }
 
-async function remember({ client, options, source }: Opening, record: ResumeRecord): Promise<void> {
+async function remember({ client, options, source, signal }: Opening, record: ResumeRecord): Promise<void> {
   if (source.kind !== 'seekable') return;
-  await options.resumeStore?.set(fingerprintOf(options, client, source.place), record);
+  await orStopped(resolved(options.resumeStore?.set(fingerprintOf(options, client, source.place), record)), signal);
 }
 
 async function create(opening: Opening, idempotencyKey: string): Promise<UploadJson> {
@@ -140,7 +161,7 @@ async function create(opening: Opening, idempotencyKey: string): Promise<UploadJ
 }
 
 function bodyOf({ options, source }: Opening): CreateJson {
-  const key = options.key ?? (source.kind === 'seekable' ? source.name : undefined);
+  const key = keyOf(options, source);
   const { bucket, contentType, metadata, ifNoneMatch, expiresInSeconds } = options;
   const partSizeBytes = options.partSizeBytes ?? preferredPartSize(source);
   return {
@@ -172,6 +193,11 @@ function fingerprintOf(options: UploadOptions, client: PartwayClient, place: str
   return (
     options.fingerprint ?? JSON.stringify([client.server, options.bucket ?? '', options.key ?? '', place, ...condition])
   );
+}
+
+/** A store of the caller's may answer at once. */
+async function resolved<T>(answer: Promise<T> | T): Promise<T> {
+  return answer;
 }
 
 function newKey(): string {

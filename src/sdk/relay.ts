@@ -11,7 +11,8 @@ import { formatCrc32 } from './hashes.ts';
 import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
 
-const mostMismatches = 3;
+/** Bytes that arrive garbled so often were not garbled on the way. */
+export const mostMismatches = 3;
 
 /** Sends what is missing of a slot through the gateway: as a part where it can be one, in smaller ranges where the line breaks. */
 export async function relaySlot(run: Run, slot: Slot): Promise<void> {

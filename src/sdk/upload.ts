@@ -246,7 +246,7 @@ export class RunningUpload implements UploadTask {
 
   async #completed(opening: Opening, upload: UploadJson, digest: string | undefined): Promise<UploadResult> {
     // The object is there, whatever becomes of what was remembered: a later call finds the upload completed.
-    await settle(opening).catch(() => {});
+    await settle({ ...opening, signal: AbortSignal.timeout(lastWordsMs) }).catch(() => {});
     return this.#resultOf(upload, digest);
   }
 
@@ -277,7 +277,8 @@ export class RunningUpload implements UploadTask {
     if (isPartwayError(error)) error.isResumable = false;
     const completed = await this.#abort();
     if (source !== undefined) {
-      await this.#within((opening) => forget(opening), source).catch(() => {});
+      const signal = AbortSignal.timeout(lastWordsMs);
+      await this.#within((opening) => forget({ ...opening, signal }), source).catch(() => {});
     }
     return completed && this.#resultOf(completed, undefined);
   }

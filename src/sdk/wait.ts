@@ -14,6 +14,19 @@ export function interruptible(delayMs: number, signal: AbortSignal): Promise<voi
   });
 }
 
+/** What somebody else's work comes to, unless the signal ends the wait for it. @throws the signal's reason */
+export async function orStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const stopped = Promise.withResolvers<never>();
+  const stop = () => stopped.reject(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([work, stopped.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
 /** Closed while the upload is paused. */
 export class Gate {
   #opened: PromiseWithResolvers<void> | undefined;
@@ -35,13 +48,6 @@ export class Gate {
   async pass(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#opened === undefined) return;
-    const stopped = Promise.withResolvers<never>();
-    const stop = () => stopped.reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-    try {
-      await Promise.race([this.#opened.promise, stopped.promise]);
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+    await orStopped(this.#opened.promise, signal);
   }
 }

@@ -266,6 +266,22 @@ describe('straight to the store', () => {
     expect(sdk.storeLine.requests.filter(isSigned).map(({ status }) => status)).toEqual([400, 200, 200]);
   });
 
+  test('one that gets it garbled again and again is not sent it for ever', async () => {
+    if (sdk.storeLine === undefined) return;
+    const transport: Transport = (request) => {
+      const { body } = request;
+      if (body === undefined || !request.url.includes('X-Amz-Signature')) return nodeTransport(request);
+      return nodeTransport({ ...request, body: { ...body, pieces: () => garbled(body) } });
+    };
+    const task = new RunningUpload(
+      { transport, hashes: nodeHashes, open: openSource },
+      new Blob([bytesOf(2 * partBytes)]),
+      { server: sdk.line.url, key: 'garbled-ever', mode: 'direct', parallel: 1 },
+    );
+    await expect(task.finished).rejects.toMatchObject({ name: 'IntegrityError' });
+    expect(sdk.storeLine.requests.filter(isSigned).map(({ status }) => status)).toEqual([400, 400, 400]);
+  });
+
   test('a store that can be reached is found by the first part', async () => {
     if (sdk.storeLine === undefined) return;
     const path = await sdk.fileOf('found', bytesOf(2 * partBytes, 'found'));

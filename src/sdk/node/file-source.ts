@@ -96,7 +96,7 @@ async function readFully(handle: FileHandle, buffer: Buffer, at: number, path: s
     const { bytesRead } = await handle.read(buffer, length, buffer.length - length, at + length).catch((error) => {
       throw unreadable(path, error);
     });
-    if (bytesRead === 0) throw new SourceError(`${path} has become shorter`, { code: 'source_changed' });
+    if (bytesRead === 0) throw new SourceError(`${path} has become shorter.`, { code: 'source_changed' });
     length += bytesRead;
   }
   return buffer;

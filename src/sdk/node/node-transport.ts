@@ -1,6 +1,5 @@
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
-import { text } from 'node:stream/consumers';
 import { isPartwayError, RefusedError } from '../errors.ts';
 import { type HttpAnswer, type HttpRequest, LineError, type Transport } from '../transport/transport.ts';
 
@@ -26,6 +25,11 @@ export const nodeTransport: Transport = async (request) => {
 
 class StaleConnection extends LineError {}
 
+/** So much goes into the buffers of a connection that the other side has closed. */
+const unheardBytes = 1024 * 1024;
+/** Ten times the longest page of a list. */
+const mostAnswerBytes = 16 * 1024 * 1024;
+
 async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   const { method, headers, body, signal, timeoutMs } = request;
   const url = new URL(request.url);
@@ -38,6 +42,7 @@ async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   });
   outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new LineError('the other side is silent')));
   let hasAnswered = false;
+  let sentBytes = 0;
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.once('response', (incoming) => {
       hasAnswered = true;
@@ -47,11 +52,17 @@ async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   });
   answered.catch(() => {});
   try {
-    const sent = sendBody(outgoing, request);
+    const sent = sendBody(outgoing, {
+      ...request,
+      onSent: (bytes) => {
+        sentBytes += bytes;
+        request.onSent?.(bytes);
+      },
+    });
     sent.catch(() => {});
     await Promise.race([sent, answered]);
     const incoming = await answered;
-    const content = await text(incoming);
+    const content = await textOf(incoming);
     if (!incoming.complete) throw new LineError('the connection broke within the answer');
     // Who answers before it has read everything leaves the rest on the line.
     if (!outgoing.writableFinished) outgoing.destroy();
@@ -66,8 +77,20 @@ async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   } catch (error) {
     outgoing.destroy();
     signal.throwIfAborted();
-    throw meaningOf(error, outgoing.reusedSocket && !hasAnswered);
+    throw meaningOf(error, outgoing.reusedSocket && !hasAnswered && sentBytes <= unheardBytes);
   }
+}
+
+/** @throws LineError */
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const piece of incoming as AsyncIterable<Buffer>) {
+    pieces.push(piece);
+    sizeBytes += piece.length;
+    if (sizeBytes > mostAnswerBytes) throw new LineError('the answer does not end');
+  }
+  return Buffer.concat(pieces).toString('utf8');
 }
 
 async function sendBody(outgoing: ClientRequest, { body, onSent }: HttpRequest): Promise<void> {
