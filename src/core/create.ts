@@ -5,7 +5,7 @@ import { UploadError } from './errors.ts';
 import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
 import { placeOf, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
-import type { NewUpload } from './ports.ts';
+import { type CallOptions, type NewUpload, StoreError } from './ports.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
@@ -153,7 +153,9 @@ function existing(found: { upload: Upload; requestHash: string }, wanted: NewUpl
 /** Within the lease of the row: after it the reaper closes what nobody could open any more. */
 async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId: string }> {
   const tooLate = AbortSignal.timeout(deps.settings.leaseMs);
+  const options = { signal: AbortSignal.any([tooLate, deps.halted]) };
   try {
+    await requireAbsent(deps, upload, options);
     return await tellingFaults(deps, 'createMultipartUpload', upload.id, () =>
       deps.store.createMultipartUpload(
         {
@@ -162,7 +164,7 @@ async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId:
           contentType: upload.contentType,
           metadata: { ...upload.metadata, [tokenMetadataName]: upload.token },
         },
-        { signal: AbortSignal.any([tooLate, deps.halted]) },
+        options,
       ),
     );
   } catch (error) {
@@ -171,6 +173,14 @@ async function openAtStore(deps: Deps, upload: Upload): Promise<{ storeUploadId:
     await deps.records.closeUncreated(upload.id);
     throw tooLate.aborted ? tooSlowError() : toUploadError(error);
   }
+}
+
+/** The store decides when the upload completes; what is there already is told before any byte is sent. */
+async function requireAbsent(deps: Deps, upload: Upload, options: CallOptions): Promise<void> {
+  if (!upload.ifNoneMatch) return;
+  const address = { bucket: upload.bucket, key: upload.storeKey };
+  const found = await tellingFaults(deps, 'headObject', upload.id, () => deps.store.headObject(address, options));
+  if (found !== undefined) throw new StoreError('precondition_failed', `there is an object at ${upload.key}`);
 }
 
 function tooSlowError(): UploadError {

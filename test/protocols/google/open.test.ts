@@ -70,8 +70,9 @@ describe('a session', () => {
 
   test('with ifGenerationMatch=0 makes no object where one is', async () => {
     const first = await client.session('once');
-    expectDone(await client.put(first, undefined, Buffer.from('first')), Buffer.from('first'));
     const second = sessionOf(await client.open('&name=once&ifGenerationMatch=0'));
+    expectDone(await client.put(first, undefined, Buffer.from('first')), Buffer.from('first'));
+    expectError(await client.open('&name=once&ifGenerationMatch=0'), 412, 'conditionNotMet');
     expectError(await client.put(second, undefined, Buffer.from('second')), 412, 'conditionNotMet');
     expect((await gateway.client.read('once')).text).toBe('first');
   });

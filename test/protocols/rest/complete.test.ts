@@ -225,8 +225,8 @@ describe.each(await availableStores())('completing on %s', (store) => {
   });
 
   test('only if nothing is there leaves what is there, and the upload as it was', async () => {
-    await gateway.client.complete((await createWhole('taken', 'there')).id);
     const { id } = await createWhole('taken', 'late', { ifNoneMatch: '*' });
+    await gateway.client.complete((await createWhole('taken', 'there')).id);
     await refused(complete(id), 412, 'precondition_failed');
     expect((await gateway.client.read('taken')).text).toBe('there');
     expect(await gateway.client.look(id)).toMatchObject({ state: 'open', receivedBytes: 4 });

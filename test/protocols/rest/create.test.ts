@@ -54,6 +54,18 @@ describe.each(await availableStores())('creating an upload on %s', (store) => {
     await refused(other, 422, 'idempotency_conflict');
   });
 
+  test('only if nothing is there opens nothing where something is, and is free to be asked again', async () => {
+    const body = { key: 'there', size: 1, ifNoneMatch: '*' as const };
+    const headers = { 'Idempotency-Key': 'only-if-nothing' };
+    const { id } = await gateway.client.create(body, headers);
+    await gateway.client.putPart(id, 1, Buffer.from('x'));
+    await gateway.client.complete(id);
+    gateway.probe.forget();
+    await refused(gateway.client.request('POST', '/uploads', body), 412, 'precondition_failed');
+    expect(gateway.probe.calls().map(({ method }) => method)).toEqual(['headObject']);
+    expect((await gateway.client.create(body, headers)).id).toBe(id);
+  });
+
   test('equal creations at once make one upload', async () => {
     gateway.probe.forget();
     const held = gateway.probe.hold('createMultipartUpload');
