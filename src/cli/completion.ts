@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import { examples } from './examples.ts';
 
 const shells = ['bash', 'zsh'] as const;
 
@@ -9,6 +10,7 @@ export function addCompletion(program: Command): void {
   program
     .command('completion')
     .description('print what a shell needs to complete commands, options and files')
+    .addHelpText('after', examples(['source <(partway completion bash)', 'in ~/.bashrc']))
     .addArgument(new Argument('<shell>', 'the one to print it for').choices(shells))
     .action(async (shell: Shell) => {
       const { completionScript } = await import('./completion/script.ts');

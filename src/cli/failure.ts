@@ -3,8 +3,19 @@ import { printable } from './units.ts';
 
 /** What went wrong, in one line where it was foreseen, and an exit code for scripts. */
 export function reportFailure(error: unknown): void {
-  console.error(isForeseen(error) ? printable(error.message) : error);
+  console.error(isForeseen(error) ? wordsOf(error) : error);
   process.exitCode = exitCodeOf(error);
+}
+
+/** For people, as every command says it. */
+export function wordsOf(error: Error): string {
+  const lines = (error.message + hintOf(error)).split('\n');
+  return `partway: ${lines.map(printable).join('\n')}`;
+}
+
+function hintOf(error: Error): string {
+  if (error.name === 'NotAuthorisedError') return ' PARTWAY_API_KEY or --api-key-file gives the key.';
+  return '';
 }
 
 export function isForeseen(error: unknown): error is Error {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { OpenRecords } from '../open-records.ts';
+import { examples } from './examples.ts';
 import type { ExitCode } from './exit-codes.ts';
 import { reportFailure } from './failure.ts';
 
@@ -15,6 +16,7 @@ export function addGc(program: Command): void {
     .description('finish or remove what crashes, expiry and retention have left due, as a running gateway does')
     .option('--dry-run', 'only say what is due now (what comes of it may make more due)')
     .option('--json', 'print one JSON document')
+    .addHelpText('after', examples(['partway gc --dry-run', 'with the environment that the gateway has']))
     .action(async (options: Options) => {
       try {
         const { openRecords } = await import('../open-records.ts');

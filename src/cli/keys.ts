@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ApiKey } from '../db/api-keys.ts';
 import type { OpenRecords } from '../open-records.ts';
+import { examples } from './examples.ts';
 import { reportFailure } from './failure.ts';
 
 const allScopes = ['uploads:write', 'uploads:read', 'objects:read'] as const;
@@ -38,6 +39,10 @@ export function addKeys(program: Command): void {
     .option('--bucket <bucket>', 'the only bucket it may use')
     .option('--prefix <prefix>', "keys must begin with it, below the tenant's prefix", parsePrefix, '')
     .option('--json', 'print the key and what it may do as JSON')
+    .addHelpText(
+      'after',
+      examples(['partway keys create --tenant acme --scope uploads:write', 'may upload, and read nothing']),
+    )
     .action((options: CreateOptions) => withRecords((records) => create(records, options), { mayCreate: true }));
 
   keys

@@ -62,7 +62,7 @@ export function addPush(program: Command): void {
     )
     .addOption(new Option('--direct', 'straight to the store, by signed URLs').conflicts('relay'))
     .option('--relay', 'through the gateway (default: direct where the first part gets there)')
-    .option('--digest <digest>', 'what the whole must be: crc32=:…: as in RFC 9530')
+    .option('--digest <digest>', 'what the whole must be: crc32=:BASE64:, as push --json tells it')
     .option('--restart', 'drop what an earlier push has sent')
     .addOption(
       new Option('--give-up-after <seconds>', 'end with 5 when nothing got through for so long')

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { PartwayClient, UploadJson } from '../sdk/node/index.ts';
+import { examples } from './examples.ts';
 import { reportFailure } from './failure.ts';
 import { addServerOptions, type ServerFlags, serverOptionsOf } from './server-options.ts';
 import { formatBytes, printable } from './units.ts';
@@ -15,6 +16,9 @@ interface ListFlags extends Flags {
 
 const states = ['creating', 'open', 'completing', 'completed', 'aborting', 'aborted', 'deleted'] as const;
 
+/** As ids look. */
+const anId = '0f5c8e41d7b94a3f8c1e2d6b7a905f13';
+
 /** `partway ls|parts|status|abort|complete`: uploads as a gateway has them. */
 export function addUploads(program: Command): void {
   addServerOptions(program.command('ls'))
@@ -23,6 +27,10 @@ export function addUploads(program: Command): void {
     .addOption(new Option('--state <state>', 'in this state only').choices(states))
     .option('--bucket <bucket>', 'in this bucket only')
     .option('--json', 'one JSON object a line')
+    .addHelpText(
+      'after',
+      examples(['partway ls', 'all'], ['partway ls --state open nightly/', 'what is under way below nightly/']),
+    )
     .action((prefix: string | undefined, flags: ListFlags) =>
       withClient(flags, (client) => list(client, prefix, flags)),
     );
@@ -31,12 +39,14 @@ export function addUploads(program: Command): void {
     .description('list the parts of an upload: what is stored, and what is missing')
     .argument('<id>', 'as ls shows it')
     .option('--json', 'one JSON object a line')
+    .addHelpText('after', examples([`partway parts ${anId}`, 'number, state, offset, size, ETag']))
     .action((id: string, flags: Flags) => withClient(flags, (client) => listParts(client, id, flags)));
 
   addServerOptions(program.command('status'))
     .description('how far an upload is')
     .argument('<id>', 'as ls shows it')
     .option('--json', 'as one JSON object')
+    .addHelpText('after', examples([`partway status ${anId} --json`, 'for programs']))
     .action((id: string, flags: Flags) =>
       withClient(flags, async (client) => show(await client.look(id), flags, describe)),
     );
@@ -44,6 +54,7 @@ export function addUploads(program: Command): void {
   addServerOptions(program.command('abort'))
     .description('give an upload up; what is stored of it is deleted')
     .argument('<id>', 'as ls shows it')
+    .addHelpText('after', examples([`partway abort ${anId}`, '']))
     .action((id: string, flags: Flags) =>
       withClient(flags, async (client) => {
         await client.abort(id);
@@ -55,8 +66,16 @@ export function addUploads(program: Command): void {
     .description('make the object of an upload whose bytes are all there')
     .argument('<id>', 'as ls shows it')
     .option('--json', 'as one JSON object')
+    .addHelpText('after', examples([`partway complete ${anId}`, 'if every byte is there']))
     .action((id: string, flags: Flags) =>
-      withClient(flags, async (client) => show(await client.complete(id), flags, describe)),
+      withClient(flags, async (client) => {
+        const completed = await client.complete(id).catch((error: Error & { code?: string }) => {
+          if (error.code === 'incomplete')
+            error.message += ` partway parts ${id} lists what is missing; pushing again sends it.`;
+          throw error;
+        });
+        show(completed, flags, describe);
+      }),
     );
 }
 
@@ -107,17 +126,24 @@ function describe(upload: UploadJson): string {
     ['id', id],
     ['key', `${bucket}/${printable(key)}`],
     ['state', reason === undefined ? state : `${state} (${reason})`],
-    ['stored', sizeOf(upload)],
-    ['offset', offset === receivedBytes ? undefined : `${offset} (up to there without a gap)`],
+    ['stored', isDropped(upload) ? undefined : sizeOf(upload)],
+    ['offset', offset === receivedBytes || isDropped(upload) ? undefined : `${offset} (up to there without a gap)`],
     ['parts', upload.partCount === undefined ? undefined : String(upload.partCount)],
     ['etag', etag],
     ['expires', state === 'open' ? expiresAt : undefined],
-    ['bytes', size === undefined ? undefined : `${receivedBytes} of ${size}`],
+    ['bytes', size === undefined || isDropped(upload) ? undefined : `${receivedBytes} of ${size}`],
   ];
   return rows.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(8)} ${value}`])).join('\n');
 }
 
-function sizeOf({ state, size, receivedBytes }: UploadJson): string {
+/** What was stored of it is deleted, or about to be. */
+function isDropped({ state }: UploadJson): boolean {
+  return state === 'aborting' || state === 'aborted' || state === 'deleted';
+}
+
+function sizeOf(upload: UploadJson): string {
+  const { state, size, receivedBytes } = upload;
+  if (isDropped(upload)) return '-';
   if (state === 'completed') return formatBytes(size ?? receivedBytes);
   return size === undefined ? formatBytes(receivedBytes) : `${formatBytes(receivedBytes)} of ${formatBytes(size)}`;
 }

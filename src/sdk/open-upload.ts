@@ -43,7 +43,12 @@ export async function openUpload(opening: Opening): Promise<OpenedUpload> {
     const found = await look(opening, remembered.uploadId);
     if (isMeant(opening, found.upload)) return found;
   }
-  const upload = await create(opening, remembered.uploadId === undefined ? remembered.idempotencyKey : newKey());
+  const idempotencyKey = remembered.uploadId === undefined ? remembered.idempotencyKey : newKey();
+  const upload = await create(opening, idempotencyKey).catch(async (error: unknown) => {
+    // Refused for good, there is nothing to go on with.
+    if (isRefusedError(error)) await forget(opening).catch(() => {});
+    throw error;
+  });
   await remember(opening, { ...remembered, uploadId: upload.id });
   return { upload, isResumed: upload.receivedBytes > 0 };
 }

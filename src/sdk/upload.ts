@@ -30,6 +30,7 @@ const usualGiveUpMs = 900_000;
 const usualWindowBytes = 64 * 1024 ** 2;
 const mostRounds = 3;
 const lastWordsMs = 5000;
+const modes: readonly UploadMode[] = ['auto', 'direct', 'relay'];
 
 /** What differs between Node, browsers and workers. */
 export interface Platform {
@@ -309,6 +310,7 @@ export class RunningUpload implements UploadTask {
 /** @throws UsageError */
 function requireOptions(options: UploadOptions): void {
   const { parallel = 1, windowBytes = 1, limitBytesPerSecond = 1, mode, digest } = options;
+  if (mode !== undefined && !modes.includes(mode)) throw new UsageError(`mode: ${modes.join(', ')}`);
   if (!Number.isInteger(parallel) || parallel < 1 || parallel > 64) throw new UsageError('parallel: from 1 to 64');
   if (!(windowBytes > 0)) throw new UsageError('windowBytes: more than 0');
   if (!(limitBytesPerSecond > 0)) throw new UsageError('limitBytesPerSecond: more than 0');

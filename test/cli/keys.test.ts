@@ -88,7 +88,7 @@ describe('partway keys create', () => {
     const { code, stdout, stderr } = await keys(['create', '--tenant', 'second', '--tenant-prefix', 'shared/in/']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      'The prefix "shared/in/" is not apart from "shared/" of tenant first. Choose another with --tenant-prefix.\n',
+      'partway: The prefix "shared/in/" is not apart from "shared/" of tenant first. Choose another with --tenant-prefix.\n',
     );
   });
 
@@ -96,7 +96,7 @@ describe('partway keys create', () => {
     const { code, stdout, stderr } = await keys(['create', '--tenant', 'own'], { PARTWAY_STAGING_PREFIX: 'own/' });
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      'The prefix "own/" is the gateway\'s own (PARTWAY_STAGING_PREFIX is "own/"). Choose another with --tenant-prefix.\n',
+      'partway: The prefix "own/" is the gateway\'s own (PARTWAY_STAGING_PREFIX is "own/"). Choose another with --tenant-prefix.\n',
     );
   });
 

@@ -174,7 +174,8 @@ describe('a file', () => {
     push.kill('SIGINT');
     expect(await push.ended).toMatchObject({
       code: 130,
-      stderr: "partway: The upload is kept. This goes on with it: partway push 'it'\\''s kept' --relay\n",
+      stderr:
+        "partway: The upload is kept with 0 B of 16.0 MiB stored. This goes on with it: partway push 'it'\\''s kept' --relay\n",
     });
     sdk.clear();
     expect(await partway(['push', path, '--relay'])).toMatchObject({ code: 0 });
@@ -259,7 +260,24 @@ describe('a file', () => {
     await push.ended;
     sdk.clear();
     expect(await partway(['push', name, 'taken', '--relay', '--if-none-match'])).toMatchObject({ code: 8 });
+    expect(sdk.line.requests.filter(isData)).toEqual([]);
     await expectStored('taken', there);
+  });
+
+  test('refused at the start leaves nothing to go on with, and names what was typed', async () => {
+    const name = await fileOf('refused', bytesOf(5, 'refused'));
+    const before = await stateFiles();
+    const refused = await partway(['push', name, '--content-type', 'none at all']);
+    expect(refused).toMatchObject({ code: 8, stderr: expect.stringMatching(/^partway: --content-type/) });
+    expect(await stateFiles()).toEqual(before);
+  });
+
+  test('refused at the end tells that what was sent is kept, and how to drop it', async () => {
+    const name = await fileOf('kept', bytesOf(5, 'kept'));
+    const { code, stderr } = await partway(['push', name, '--digest', 'crc32=:AAAAAA==:']);
+    expect(code).toBe(7);
+    const [, id = ''] = /partway abort (\w+) drops it/.exec(stderr) ?? [];
+    expect(await sdk.gateway.client.look(id)).toMatchObject({ state: 'open' });
   });
 
   test('that is sparse is planned without being read', async () => {
@@ -474,6 +492,16 @@ describe('in a terminal', () => {
     expect(bars.at(-1)).toMatch(columns < 80 ? /\d+\.\d%/ : /━.* \d+\.\d% .*MiB/);
   });
 
+  test('where nothing gets through it says why in place of how fast', async () => {
+    const name = await fileOf('stands', bytesOf(4 * partBytes, 'stands'));
+    sdk.line.rule({ match: isPart, after: 1, fault: { kind: 'answer', status: 503 } });
+    const args = ['push', name, '--relay', '--parallel', '1', '--give-up-after', '3'];
+    const standing = lines(await inTerminal(100, args)).filter((line) => line.includes('retr') && line.includes('%'));
+    expect(standing.length).toBeGreaterThan(0);
+    for (const line of standing) expect(line).toMatch(/HTTP status 503/);
+    for (const line of standing) expect(line).not.toContain('/s');
+  });
+
   test('that wants no colour none is sent', async () => {
     const name = await fileOf('plain', bytesOf(partBytes, 'plain'));
     const args = ['push', name, '--relay', '--limit-rate', '24M'];
@@ -510,19 +538,25 @@ describe('uploads at the gateway', () => {
     );
     expect(JSON.parse((await partway(['status', upload.id, '--json'])).stdout)).toEqual(upload);
     expect((await partway(['parts', upload.id])).stdout).toBe('1\tmissing\t0\t5\n');
-    expect(await partway(['complete', upload.id])).toMatchObject({ code: 8 });
+    expect(await partway(['complete', upload.id])).toMatchObject({
+      code: 8,
+      stderr: expect.stringContaining(`partway parts ${upload.id}`),
+    });
     await sdk.gateway.client.putPart(upload.id, 1, bytesOf(5));
     expect((await partway(['parts', upload.id])).stdout).toMatch(/^1\tstored\t0\t5\t"/);
     expect((await partway(['complete', upload.id])).stdout).toContain('completed');
     expect(await partway(['abort', upload.id])).toMatchObject({ code: 8 });
     const other = await sdk.gateway.client.create({ key: 'cli/other', size: 5 });
     expect(await partway(['abort', other.id])).toMatchObject({ code: 0, stdout: '' });
-    expect((await partway(['ls', '--state', 'aborted', 'cli/'])).stdout).toContain(other.id);
+    expect((await partway(['ls', '--state', 'aborted', 'cli/'])).stdout).toContain(`${other.id}\taborted\t-\t`);
   });
 
   test('that nobody knows end with 4', async () => {
     for (const command of ['status', 'parts', 'abort', 'complete']) {
-      expect(await partway([command, 'nobody'])).toMatchObject({ code: 4 });
+      expect(await partway([command, 'nobody'])).toMatchObject({
+        code: 4,
+        stderr: expect.stringMatching(/^partway: /),
+      });
     }
   });
 });

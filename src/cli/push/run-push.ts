@@ -3,6 +3,7 @@ import { basename, resolve } from 'node:path';
 import {
   isInterruptedError,
   isPartwayError,
+  type PartwayError,
   type ResumeStore,
   type ServerOptions,
   SourceError,
@@ -14,6 +15,7 @@ import {
 import { exitCodeOf } from '../failure.ts';
 import type { PushFlags } from '../push.ts';
 import { serverOptionsOf } from '../server-options.ts';
+import { formatBytes } from '../units.ts';
 import { createDisplay, type Display } from './display.ts';
 import { KnownUntilAllAreDone } from './known-until-all-are-done.ts';
 import { piecesOf } from './pieces.ts';
@@ -67,7 +69,7 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
       if (endsAll(outcome.exitCode)) break;
     }
     if (exitCode === 0) await together.forget().catch((error: unknown) => display.note(String(error)));
-    if (items.length > 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
+    if (items.length !== 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
   } catch (error) {
     exitCode = exitCodeOf(error);
     display.failed(error, exitCode);
@@ -103,7 +105,8 @@ async function pushItem(
     const isProducers = isPartwayError(error) && error.code === 'producer_failed';
     const exitCode = signals.exitCode ?? (isProducers ? (producer?.exitCode ?? 1) : exitCodeOf(error));
     if (isPartwayError(error) && error.code === 'source_changed') error.message += ' With --restart it begins anew.';
-    if (isInterruptedError(error)) error.message = wordsOfEnd(item, error.uploadId);
+    if (isInterruptedError(error)) error.message = wordsOfEnd(item, pushing.current.task);
+    else if (isPartwayError(error)) error.message = asTyped(error) + wordsOfRest(item, error, exitCode);
     display.failed(error, exitCode);
     return { exitCode };
   } finally {
@@ -155,11 +158,38 @@ function optionsOf({ flags, server, display, signals }: Pushing, key: string): U
   };
 }
 
-function wordsOfEnd(item: PushItem, uploadId: string | undefined): string {
+function wordsOfEnd(item: PushItem, task: UploadTask | undefined): string {
   if (item.kind !== 'file') return 'Interrupted. Nothing was completed, and nothing is kept.';
   const command = resumeCommand(process.argv);
-  return uploadId === undefined ? `Interrupted: ${command}` : `The upload is kept. This goes on with it: ${command}`;
+  if (task?.uploadId === undefined) return `Interrupted before anything was sent. To try again: ${command}`;
+  const { storedBytes, totalBytes } = task.progress;
+  const stored =
+    totalBytes === undefined ? '' : ` with ${formatBytes(storedBytes)} of ${formatBytes(totalBytes)} stored`;
+  return `The upload is kept${stored}. This goes on with it: ${command}`;
 }
+
+/** Of a push that was refused after it had sent. */
+function wordsOfRest(item: PushItem, { uploadId, isResumable }: PartwayError, exitCode: number): string {
+  const isKept = item.kind === 'file' && uploadId !== undefined && isResumable;
+  return isKept && (exitCode === 7 || exitCode === 8)
+    ? ` What was sent is kept; partway abort ${uploadId} drops it.`
+    : '';
+}
+
+/** The gateway names what it was sent; here that has the names of options. */
+function asTyped({ message, problem }: PartwayError): string {
+  const option = problem.code === 'invalid_request' ? /^\w+/.exec(message)?.[0] : undefined;
+  const typed = option === undefined ? undefined : optionOf[option];
+  return typed === undefined ? message : message.replace(/^\w+/, typed);
+}
+
+const optionOf: Readonly<Record<string, string>> = {
+  contentType: '--content-type',
+  partSize: '--part-size',
+  bucket: '--bucket',
+  digest: '--digest',
+  key: 'the key',
+};
 
 function nameOf(item: PushItem): string {
   return 'path' in item ? basename(item.path) : item.key;

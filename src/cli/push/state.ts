@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { RefusedError, type ResumeRecord, type ResumeStore, UsageError } from '../../sdk/node/index.ts';
 import { holdName } from './lock.ts';
 
@@ -13,7 +13,10 @@ export class StateFiles implements ResumeStore {
   readonly #folder: string;
 
   constructor(env: Readonly<Record<string, string | undefined>>) {
-    this.#folder = join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'partway');
+    const given = env.XDG_STATE_HOME ?? '';
+    // XDG Base Directory Specification: "All paths set in these environment variables must be absolute. If an
+    // implementation encounters a relative path … it should consider the path invalid and ignore it."
+    this.#folder = join(isAbsolute(given) ? given : join(homedir(), '.local/state'), 'partway');
   }
 
   /** @throws RefusedError `already_running` */

@@ -47,19 +47,22 @@ function words(
 ): { readonly share: string; readonly rest: string[]; readonly dotted: string[] } {
   const { totalBytes, reachedBytes, bytesPerSecond, remainingMs, partCount, storedParts } = progress;
   const share = totalBytes === undefined ? '' : `${totalBytes === 0 ? '0.0' : percent(reachedBytes / totalBytes)}%`;
+  const isGoing = trouble === undefined;
   const rest = [
     totalBytes === undefined ? formatBytes(reachedBytes) : formatShare(reachedBytes, totalBytes),
-    bytesPerSecond === undefined ? '' : `${formatBytes(bytesPerSecond)}/s`,
+    bytesPerSecond === undefined || !isGoing ? '' : `${formatBytes(bytesPerSecond)}/s`,
     progress.phase === 'paused' ? 'paused' : '',
     progress.phase === 'completing' ? 'completing' : '',
-    remainingMs === undefined || progress.phase !== 'sending' ? '' : `ETA ~${formatDuration(remainingMs)}`,
+    remainingMs === undefined || progress.phase !== 'sending' || !isGoing ? '' : `ETA ~${formatDuration(remainingMs)}`,
     partCount === undefined ? counted(storedParts, 'part', 'parts') : `parts ${storedParts}/${partCount}`,
   ].filter((word) => word !== '');
   const retries = counted(progress.retries, 'retry', 'retries');
   const dotted = [
     ...(progress.requestsInFlight > 0 ? [`${progress.requestsInFlight} in flight`] : []),
-    ...(progress.retries > 0 ? [trouble === undefined ? retries : `${retries} (${trouble})`] : []),
+    ...(progress.retries > 0 ? [retries] : []),
   ];
+  // Why it stands still is the last thing to give way.
+  if (trouble !== undefined) rest.unshift(trouble);
   return { share, rest, dotted };
 }
 

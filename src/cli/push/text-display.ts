@@ -1,5 +1,5 @@
 import type { UploadEvent, UploadProgress, UploadResult } from '../../sdk/node/index.ts';
-import { isForeseen } from '../failure.ts';
+import { isForeseen, wordsOf } from '../failure.ts';
 import { counted, formatBytes, formatDuration, printable } from '../units.ts';
 import type { Display, Totals } from './display.ts';
 import { statusLine } from './status-line.ts';
@@ -16,6 +16,8 @@ export class TextDisplay implements Display {
   readonly #isUnicode = /utf-?8/i.test(process.env.LC_ALL || process.env.LC_CTYPE || process.env.LANG || '');
   #name = '';
   #trouble: string | undefined;
+  /** As far as it was when the trouble was told. */
+  #storedBytes: number | undefined;
   #isLineOpen = false;
   #nextAtMs = 0;
 
@@ -44,9 +46,12 @@ export class TextDisplay implements Display {
   #retried(trouble: string): void {
     if (trouble !== this.#trouble) this.note(`${trouble}; trying again`);
     this.#trouble = trouble;
+    this.#storedBytes = undefined;
   }
 
   progress(progress: UploadProgress): void {
+    if (this.#trouble !== undefined) this.#storedBytes ??= progress.storedBytes;
+    if (progress.storedBytes > (this.#storedBytes ?? progress.storedBytes)) this.#trouble = undefined;
     if (this.#isQuiet || performance.now() < this.#nextAtMs) return;
     this.#nextAtMs = performance.now() + (this.#isRedrawn ? redrawEveryMs : plainLineEveryMs);
     if (!this.#isRedrawn) {
@@ -75,7 +80,7 @@ export class TextDisplay implements Display {
 
   failed(error: unknown): void {
     this.#eraseLine();
-    if (isForeseen(error)) this.#write(`partway: ${printable(error.message)}\n`);
+    if (isForeseen(error)) this.#write(`${wordsOf(error)}\n`);
     else console.error(error);
   }
 

@@ -112,6 +112,7 @@ const words: Readonly<Record<string, string>> = {
   ENOTFOUND: 'there is no such host',
   EAI_AGAIN: 'the host cannot be looked up now',
   ETIMEDOUT: 'the other side is silent',
+  EPROTO: 'what listens there does not speak TLS (https)',
 };
 
 function meaningOf(error: unknown, mayBeStale: boolean): unknown {
