@@ -1,5 +1,6 @@
 import type { Deps } from './deps.ts';
 import { notOpen } from './find.ts';
+import { StoreError } from './ports.ts';
 import { provenEtag } from './proof.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';
@@ -15,13 +16,15 @@ export async function deleteCompleted(deps: Deps, upload: Upload): Promise<void>
   const { id, bucket, storeKey } = upload;
   try {
     await withinStoreWait(deps, [deps.halted], async (options) => {
-      if ((await provenEtag(deps, upload, options)) === undefined) return;
-      await tellingFaults(deps, 'deleteObjects', id, () =>
-        deps.store.deleteObjects({ bucket, keys: [storeKey] }, options),
+      const etag = await provenEtag(deps, upload, options);
+      if (etag === undefined) return;
+      await tellingFaults(deps, 'deleteObject', id, () =>
+        deps.store.deleteObject({ bucket, key: storeKey, etag }, options),
       );
     });
   } catch (error) {
-    throw toUploadError(error);
+    // Another object has come there since it was looked at.
+    if (!(error instanceof StoreError && error.kind === 'precondition_failed')) throw toUploadError(error);
   }
   await deps.records.markDeleted({ id, retentionMs: deps.settings.retentionMs });
 }

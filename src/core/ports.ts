@@ -210,6 +210,13 @@ export interface ObjectStore {
 
   headObject(input: ObjectAddress, options?: CallOptions): Promise<ObjectFacts | undefined>;
 
+  /**
+   * Deletes one object, but none that has another ETag, on a store that looks: S3 and Ceph RGW do, MinIO does not. One that
+   * is not there counts as deleted.
+   * @throws StoreError `precondition_failed`, …
+   */
+  deleteObject(input: ObjectAddress & { readonly etag: string }, options?: CallOptions): Promise<void>;
+
   /** Deletes many; keys that are not there count as deleted. */
   deleteObjects(input: { bucket: string; keys: readonly string[] }, options?: CallOptions): Promise<void>;
 

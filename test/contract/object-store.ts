@@ -13,6 +13,8 @@ export interface ObjectStoreUnderTest {
   readonly absentBucket?: string;
   /** A copy is made whatever ETag its source is to have. */
   readonly copiesAnyEtag?: boolean;
+  /** An object is deleted whatever ETag it is to have. */
+  readonly deletesAnyEtag?: boolean;
   stop(): Promise<void>;
 }
 
@@ -654,6 +656,18 @@ export function describeObjectStore(name: string, setup: () => Promise<ObjectSto
         expect(await store.headObject(target)).toBeUndefined();
         await store.deleteObjects({ bucket, keys: [target.key] });
         await store.deleteObjects({ bucket, keys: [] });
+      });
+
+      it('are deleted by their ETag, and none that has another', async ({ skip }) => {
+        const target = place();
+        const { etag } = await put(target, bytes(5));
+        await store.deleteObject({ ...target, etag });
+        expect(await store.headObject(target)).toBeUndefined();
+        await store.deleteObject({ ...target, etag });
+        await put(target, bytes(6));
+        if (under.deletesAnyEtag) skip('it does not compare');
+        await expect(store.deleteObject({ ...target, etag })).rejects.toMatchObject(failure('precondition_failed'));
+        expect(await store.headObject(target)).toMatchObject({ sizeBytes: 6 });
       });
 
       it('are none under a prefix that nothing has', async () => {

@@ -95,6 +95,15 @@ export function createDiskStore(options: { readonly root: string; readonly limit
 
     headObject: (input, { signal } = {}) => call('headObject', signal, () => headObject(places, input)),
 
+    deleteObject: ({ etag, ...address }, { signal } = {}) =>
+      call('deleteObject', signal, async () => {
+        const found = await headObject(places, address);
+        if (found !== undefined && !isSameEtag(etag, found.etag)) {
+          throw new StoreError('precondition_failed', `another object is at ${JSON.stringify(address.key)}`);
+        }
+        await deleteObject(places, address);
+      }),
+
     deleteObjects: ({ bucket, keys }, { signal } = {}) =>
       call('deleteObjects', signal, async () => {
         for (const key of keys) await deleteObject(places, { bucket, key });

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import {
+  DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   type GetObjectCommandOutput,
@@ -13,7 +14,10 @@ import type { S3Clients } from './clients.ts';
 import { kindOf } from './errors.ts';
 import { decodeMetadata, encodeMetadata } from './metadata.ts';
 
-type ObjectCalls = Pick<ObjectStore, 'check' | 'putObject' | 'getObject' | 'headObject' | 'deleteObjects'>;
+type ObjectCalls = Pick<
+  ObjectStore,
+  'check' | 'putObject' | 'getObject' | 'headObject' | 'deleteObject' | 'deleteObjects'
+>;
 
 /** S3: DeleteObjects. */
 const maxKeysPerDelete = 1000;
@@ -60,6 +64,16 @@ export function objectCalls({ data, puts, control }: S3Clients): ObjectCalls {
       } catch (error) {
         if (isNoSuchObject(error)) return undefined;
         throw error;
+      }
+    },
+
+    async deleteObject({ bucket, key, etag }, { signal } = {}) {
+      // Amazon S3 API Reference, DeleteObject: "If-Match … If the ETag value does not match … 412".
+      const command = new DeleteObjectCommand({ Bucket: bucket, Key: key, IfMatch: etag });
+      try {
+        await callStore('DeleteObject', signal, (options) => control.send(command, options));
+      } catch (error) {
+        if (!isNoSuchObject(error)) throw error;
       }
     },
 

@@ -320,6 +320,20 @@ describe.each(await availableStores())('tus on %s', (store) => {
       expect((await gateway.client.read(key)).bytes.toString()).toBe('other');
     });
 
+    test('leaves it also where it comes in the last moment, on a store that looks', async ({ skip }) => {
+      if (store === 'minio') skip('MinIO deletes whatever is there');
+      const path = locationOf(await client.create({ 'upload-length': '3' }, Buffer.from('abc')));
+      const { bucket, key } = await gateway.client.look(path.slice('/files/'.length));
+      const other = { bucket, key, body: Buffer.from('other'), sizeBytes: 5 };
+      const stop = gateway.probe.before('deleteObject', async () => void (await gateway.probe.store.putObject(other)));
+      try {
+        expect((await client.send('DELETE', path)).status).toBe(204);
+      } finally {
+        stop();
+      }
+      expect((await gateway.client.read(key)).bytes.toString()).toBe('other');
+    });
+
     test('is not for what another protocol has finished', async () => {
       const { id } = await gateway.client.create({ key: 'by-rest', size: 1 });
       await gateway.client.putPart(id, 1, Buffer.from('r'));
