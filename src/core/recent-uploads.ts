@@ -21,15 +21,24 @@ export class RecentUploads {
 
   /** As it was just read from the records. Only open uploads are worth it: the others take no bytes. */
   remember(name: string, upload: Upload): void {
-    this.#uploads.delete(name);
-    if (upload.state !== 'open') return;
-    this.#uploads.set(name, { upload, untilMs: this.#clock.now().getTime() + rememberedMs });
-    if (this.#uploads.size <= mostRemembered) return;
-    const [oldest] = this.#uploads.keys();
-    if (oldest !== undefined) this.#uploads.delete(oldest);
+    if (upload.state === 'open') this.#set(name, upload);
+    else this.forget(name);
+  }
+
+  /** The upload that the name still means after nobody has begun another. Once: what is heard of it later says nothing of that. */
+  rememberEnd(name: string, upload: Upload): void {
+    this.#set(name, upload);
   }
 
   forget(name: string): void {
     this.#uploads.delete(name);
+  }
+
+  #set(name: string, upload: Upload): void {
+    this.#uploads.delete(name);
+    this.#uploads.set(name, { upload, untilMs: this.#clock.now().getTime() + rememberedMs });
+    if (this.#uploads.size <= mostRemembered) return;
+    const [oldest] = this.#uploads.keys();
+    if (oldest !== undefined) this.#uploads.delete(oldest);
   }
 }

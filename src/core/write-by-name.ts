@@ -108,13 +108,14 @@ async function untilCurrent(
   for (let tries = 1; ; tries++) {
     const known = recent.find(name);
     const upload = known ?? (await find());
-    if (known === undefined) recent.remember(name, upload);
+    const isOver = upload.state === 'completed';
+    if (known === undefined) recent[isOver ? 'rememberEnd' : 'remember'](name, upload);
     try {
       const written = await work(upload, { ...chunk, body });
-      recent.remember(name, written);
+      if (!isOver) recent.remember(name, written);
       return written;
     } catch (error) {
-      recent.forget(name);
+      if (!isOver || !isUnverifiable(error)) recent.forget(name);
       if (upload.state !== 'open' || !hasEnded(error)) throw error;
       if (tries === mostTries || (isTaken && known === undefined)) throw error;
       if (!isTaken) continue;
@@ -189,6 +190,11 @@ async function readWhole(deps: Deps, { sizeBytes, body }: PlacedChunk): Promise<
   } finally {
     reader.end();
   }
+}
+
+/** The piece may be another one than was stored; which upload it is for stays the same. */
+function isUnverifiable(error: unknown): boolean {
+  return error instanceof UploadError && error.details.conflict === 'unverifiable';
 }
 
 function isDifferent(error: unknown): boolean {
