@@ -1,4 +1,5 @@
 import { Agent } from 'node:http';
+import { startFaultProxy } from '../../support/fault-proxy.ts';
 import type { Bench, Measured, Store } from '../bench.ts';
 import { open, send, someBytes } from '../clients/send.ts';
 import { TusUploader } from '../clients/tus-uploader.ts';
@@ -42,10 +43,24 @@ export const tusRows: readonly Row[] = [
     measure: (bench: Bench) => measureCase(bench, each),
   })),
   {
+    name: 'tus-1-calls',
+    what: 'calls to the store for 64 MiB in PATCHes of 1 MiB',
+    deadlineMs: 120_000,
+    measure: countCalls,
+  },
+  {
     name: 'tus-head',
     what: 'HEAD behind a PATCH that hangs, while 200 of them do',
     deadlineMs: 120_000,
-    measure: measureHead,
+    measure: (bench) =>
+      measureHead(bench, { row: 'tus-head', what: 'a PATCH that hangs, while 200 of them do', goesOn: false }),
+  },
+  {
+    name: 'tus-head-running',
+    what: 'HEAD of an upload whose PATCH runs, while 200 of them do',
+    deadlineMs: 120_000,
+    measure: (bench) =>
+      measureHead(bench, { row: 'tus-head-running', what: 'a PATCH that runs, while 200 of them do', goesOn: true }),
   },
 ];
 
@@ -81,6 +96,32 @@ async function measureCase(bench: Bench, { name, what, ...given }: Case): Promis
   ];
 }
 
+async function countCalls(bench: Bench): Promise<readonly Figure[]> {
+  const store = await bench.minio();
+  if (store === undefined) return [];
+  const proxy = await startFaultProxy({ target: store.endpoint });
+  bench.defer(() => proxy.stop());
+  const settings = store.settingsAt(proxy.url);
+  const callsOf = async (server: Measured) => {
+    proxy.clear();
+    await uploadTo(server, store, { sizeBytes: 64 * MiB, chunkBytes: MiB, uploads: 1 });
+    const reads = proxy.requests.filter(({ method }) => method === 'GET' || method === 'HEAD').length;
+    return { calls: proxy.requests.length, reads };
+  };
+  const ours = await callsOf(await bench.gateway(settings));
+  const theirs = await callsOf(await bench.process('tus.ts', { env: settings }));
+  return [
+    {
+      row: 'tus-1-calls',
+      what: 'calls to the store for 64 MiB in PATCHes of 1 MiB',
+      value: ours.calls,
+      unit: 'calls',
+      samples: 1,
+      details: { reads: ours.reads, 'peer calls': theirs.calls, 'peer reads': theirs.reads },
+    },
+  ];
+}
+
 const speedOf = ({ mibPerSecond }: { readonly mibPerSecond: number }) => mibPerSecond;
 const cpuOf = ({ cpuSecondsPerGib }: { readonly cpuSecondsPerGib: number }) => cpuSecondsPerGib;
 
@@ -105,8 +146,15 @@ async function uploadTo(
 const hangingPatches = 200;
 const version = { 'Tus-Resumable': '1.0.0' };
 
-/** Each PATCH has sent half a MiB of one, and then nothing more. */
-async function measureHead(bench: Bench): Promise<readonly Figure[]> {
+const runningBytes = 64 * MiB;
+const pieceBytes = 16 * 1024;
+const pieceEveryMs = 100;
+
+/** Each PATCH has sent half a MiB, and then nothing more, or 160 KiB a second. */
+async function measureHead(
+  bench: Bench,
+  { row, what, goesOn }: { readonly row: string; readonly what: string; readonly goesOn: boolean },
+): Promise<readonly Figure[]> {
   const store = await bench.minio();
   if (store === undefined) return [];
   const gateway = await bench.gateway({ ...store.settings, PARTWAY_BODY_IDLE_TIMEOUT: '60s' });
@@ -117,7 +165,7 @@ async function measureHead(bench: Bench): Promise<readonly Figure[]> {
       method: 'POST',
       url: `${gateway.url}/files`,
       agent,
-      headers: { ...version, 'Upload-Length': MiB },
+      headers: { ...version, 'Upload-Length': runningBytes },
     });
     const url = new URL(created.headers.location ?? '', gateway.url).href;
     const patch = open({
@@ -125,11 +173,15 @@ async function measureHead(bench: Bench): Promise<readonly Figure[]> {
       url,
       agent,
       headers: { ...version, 'Upload-Offset': 0, 'Content-Type': 'application/offset+octet-stream' },
-      sizeBytes: MiB,
+      sizeBytes: runningBytes,
     });
     patch.on('error', () => undefined);
     bench.defer(() => void patch.destroy());
     await new Promise((resolve) => patch.write(someBytes(MiB / 2), resolve));
+    if (goesOn) {
+      const pieces = setInterval(() => patch.write(someBytes(pieceBytes)), pieceEveryMs);
+      bench.defer(() => clearInterval(pieces));
+    }
     urls.push(url);
   }
   const latencies: number[] = [];
@@ -142,8 +194,8 @@ async function measureHead(bench: Bench): Promise<readonly Figure[]> {
   await store.empty();
   return [
     {
-      row: 'tus-head',
-      what: 'HEAD behind a PATCH that hangs, while 200 of them do',
+      row,
+      what: `HEAD behind ${what}`,
       value: median(latencies),
       unit: 'ms',
       wanted: { atMost: 200 },
