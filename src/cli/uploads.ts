@@ -121,11 +121,11 @@ function row(upload: UploadJson): string {
 }
 
 function describe(upload: UploadJson): string {
-  const { id, state, reason, bucket, key, etag, offset, receivedBytes, size, expiresAt } = upload;
+  const { id, state, bucket, key, etag, offset, receivedBytes, size, expiresAt } = upload;
   const rows: readonly (readonly [string, string | undefined])[] = [
     ['id', id],
     ['key', `${bucket}/${printable(key)}`],
-    ['state', reason === undefined ? state : `${state} (${reason})`],
+    ['state', stateOf(upload)],
     ['stored', isDropped(upload) ? undefined : sizeOf(upload)],
     ['offset', offset === receivedBytes || isDropped(upload) ? undefined : `${offset} (up to there without a gap)`],
     ['parts', upload.partCount === undefined ? undefined : String(upload.partCount)],
@@ -134,6 +134,11 @@ function describe(upload: UploadJson): string {
     ['bytes', size === undefined || isDropped(upload) ? undefined : `${receivedBytes} of ${size}`],
   ];
   return rows.flatMap(([name, value]) => (value === undefined ? [] : [`${name.padEnd(8)} ${value}`])).join('\n');
+}
+
+function stateOf({ state, reason, conflicted }: UploadJson): string {
+  if (conflicted) return `${state} (other bytes came for some that are stored: complete it as it is, or abort it)`;
+  return reason === undefined ? state : `${state} (${reason})`;
 }
 
 /** What was stored of it is deleted, or about to be. */

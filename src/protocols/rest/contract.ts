@@ -57,6 +57,9 @@ export const uploadBody = z
     size: bytes.optional(),
     offset: bytes.openapi({ description: 'The end of the durable bytes that run from zero without a gap' }),
     receivedBytes: bytes.openapi({ description: 'All durable bytes' }),
+    conflicted: z.literal(true).optional().openapi({
+      description: 'Bytes came that differ from the stored ones: the upload no longer completes by itself',
+    }),
     layout: z.enum(['planned', 'free']),
     partSize: bytes.optional().openapi({
       description: 'Bytes of each part but the last; where growEvery is there, of the first so many',

@@ -19,6 +19,7 @@ export function renderUpload(upload: Upload, deps: Omit<RestDeps, 'admission'>):
     ...present('size', sizeBytes),
     offset: upload.offset,
     receivedBytes: upload.receivedBytes,
+    ...(upload.isConflicted && upload.state === 'open' ? { conflicted: true } : {}),
     layout: layout.kind === 'undecided' ? 'planned' : layout.kind,
     ...(layout.kind === 'planned' ? renderParts(layout, sizeBytes) : {}),
     ...(layout.kind === 'planned' && sizeBytes !== undefined ? { partCount: partCountOf(layout, sizeBytes) } : {}),

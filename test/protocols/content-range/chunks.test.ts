@@ -121,6 +121,7 @@ describe.each(await availableStores())('chunks of a name on %s', (store) => {
     const conflict = await refused(client.chunk(other, 0, chunkBytes), 409, 'state_conflict');
     expect(conflict).toMatchObject({ conflict: 'differs' });
     expect(progressOf(await client.ask())).toMatchObject({ id, offset: chunkBytes, conflicted: true });
+    expect(await gateway.client.look(id)).toMatchObject({ conflicted: true });
     expect(progressOf(await client.chunk(file, chunkBytes, size))).toMatchObject({
       state: 'open',
       offset: size,
