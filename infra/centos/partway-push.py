@@ -653,6 +653,13 @@ class Push:
         self._is_interrupted = False
         self.upload_id = None
 
+    @property
+    def kept(self):
+        """How much of it is stored, in words; None where there is no upload yet."""
+        if self.upload_id is None:
+            return None
+        return "%s of %s" % (binary(self._progress.stored_bytes), binary(self._progress.size))
+
     def run(self):
         """The completed upload, as the gateway tells it."""
         if self._options.restart:
@@ -1010,11 +1017,13 @@ class Report:
         self._progress = progress
         self._is_quiet = is_quiet
         self._lock = threading.Lock()
-        self._is_redrawn = sys.stderr.isatty() and "CI" not in os.environ
+        is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_redrawn = is_terminal and "CI" not in os.environ
         self._is_colored = self._is_redrawn and "NO_COLOR" not in os.environ
         is_unicode = (sys.stderr.encoding or "").lower().replace("-", "") == "utf8"
         self._full, self._empty, self._dot = ("━", "─", " · ") if is_unicode else ("=", "-", ", ")
         self._trouble = None
+        self._stored_at_trouble = 0
         self._is_line_open = False
         self._next_at = time.monotonic() + (0 if self._is_redrawn else PLAIN_LINE_SECONDS)
 
@@ -1027,10 +1036,16 @@ class Report:
 
     def retry(self, reason, pause_seconds, part_number):
         self._progress.retried()
+        # Each trouble is told once; the line that is redrawn may not be there yet.
+        if reason != self._trouble:
+            self._tell("%s: %s; trying again" % (self._name, reason))
         self._trouble = reason
+        self._stored_at_trouble = self._progress.stored_bytes
 
     def tick(self):
         now = time.monotonic()
+        if self._progress.stored_bytes > self._stored_at_trouble:
+            self._trouble = None
         if self._is_quiet or now < self._next_at:
             return
         if self._is_redrawn:
@@ -1058,28 +1073,40 @@ class Report:
             self._close_line()
             self._write(text + "\n")
 
-    def _status(self, bar):
+    def _status(self, bar, columns=None):
+        """Words that do not fit are left out, the least telling first; none is cut."""
         progress = self._progress
         rate = progress.bytes_per_second()
         done, size = progress.done_bytes, progress.size
         share = 100 * done / size if size else 0
-        words = [self._name, bar, "%.1f%%" % share, binary_of(done, size), binary(rate) + "/s"]
-        if rate > 0:
-            words.append("ETA ~%s" % duration((size - done) / rate))
+        words = ["%.1f%%" % share]
+        if self._trouble is not None:
+            words.append(self._trouble)
+        words.append(binary_of(done, size))
+        if self._trouble is None:
+            words.append(binary(rate) + "/s")
+            if rate > 0:
+                words.append("ETA ~%s" % duration((size - done) / rate))
         words.append("parts %d/%d" % (progress.stored_parts, progress.parts))
-        text = " ".join(word for word in words if word)
-        text += "%s%d in flight" % (self._dot, progress.in_flight)
+        words = [" " + word for word in words]
+        words.append("%s%d in flight" % (self._dot, progress.in_flight))
         if progress.retries:
-            text += "%s%s" % (self._dot, counted(progress.retries, "retry", "retries"))
-            text += " (%s)" % self._trouble
-        return text
+            words.append(self._dot + counted(progress.retries, "retry", "retries"))
+        head = self._name + (" " + bar if bar else "")
+        if columns is None:
+            return head + "".join(words)
+        while len(words) > 1 and len(head + "".join(words)) > columns:
+            words.pop()
+        if len(head + "".join(words)) > columns:
+            head = self._name
+        return (head + "".join(words))[:columns]
 
     def _redraw(self):
         progress = self._progress
         width = 20
         full = int(width * progress.done_bytes / progress.size) if progress.size else 0
-        line = self._status(self._full * full + self._empty * (width - full))
-        line = line[: os.get_terminal_size(sys.stderr.fileno()).columns - 1]
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+        line = self._status(self._full * full + self._empty * (width - full), columns)
         if self._is_colored:
             line = line.replace(self._full * full, "\033[32m%s\033[0m" % (self._full * full), 1) if full else line
         self._is_line_open = True
@@ -1255,7 +1282,7 @@ def supervise(push, report):
     if "upload" in outcome:
         return outcome["upload"]
     if signals.ending is not None:
-        raise ended_by(signals.ending)
+        raise ended_by(signals.ending, push.kept)
     raise outcome["error"]
 
 
@@ -1285,10 +1312,13 @@ def catch_signals():
     return signals
 
 
-def ended_by(number):
+def ended_by(number, kept):
     arguments = [argument for argument in sys.argv if argument != "--restart"]
     command = readable(" ".join(shlex.quote(argument) for argument in arguments))
-    message = "The upload is kept. This goes on with it: %s" % command
+    if kept is None:
+        message = "Interrupted before anything was sent. To try again: %s" % command
+    else:
+        message = "The upload is kept with %s stored. This goes on with it: %s" % (kept, command)
     if number == signal.SIGINT:
         return Failure(EXIT_INTERRUPTED, "interrupted", message)
     return Failure(EXIT_TERMINATED, "terminated", message)
@@ -1313,6 +1343,7 @@ def option_parser():
         description="Pushes a file to a Partway gateway, and goes on where an earlier push of it was cut off.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("file", metavar="FILE", help="a regular file; it must stay as it is until it is pushed")

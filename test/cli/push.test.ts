@@ -36,7 +36,7 @@ interface Running {
   closeOutput(): void;
 }
 
-const ptyProgram = fileURLToPath(new URL('run_in_terminal.py', import.meta.url));
+const ptyProgram = fileURLToPath(new URL('../support/run_in_terminal.py', import.meta.url));
 
 let sdk: SdkGateway;
 let folder: string;

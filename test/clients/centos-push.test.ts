@@ -97,6 +97,8 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       .split('\n')
       .map((line) => JSON.parse(line) as Record<string, unknown>);
 
+  const terminal = fileURLToPath(new URL('../support/run_in_terminal.py', import.meta.url));
+
   describe('over a gateway that lives', () => {
     let gateway: RestGateway;
     let proxy: FaultProxy;
@@ -409,6 +411,38 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       await expectStored('interrupted', bytes);
     });
 
+    test('where nothing listens that is told once, and nothing is said to be kept', async () => {
+      const path = await fileOf('nothing', bytesOf(5, 'nothing'));
+      const pushing = start([path, 'http://127.0.0.1:1']);
+      const ended = pushing.ended.then((early): never => {
+        throw new Error(early.stderr);
+      });
+      ended.catch(() => undefined);
+      await pushing.stderr.waitFor(/^nothing: .*trying again$/m, { deadlineMs: 20_000, ended });
+      pushing.kill('SIGINT');
+      const { code, stderr } = await pushing.ended;
+      expect(code).toBe(130);
+      expect(stderr.match(/trying again/g)).toHaveLength(1);
+      expect(stderr).toMatch(/Interrupted before anything was sent\. To try again: /);
+    });
+
+    test.each([20, 40, 60, 100])('in a terminal of %d columns no word is cut', async (columns) => {
+      const path = await fileOf('wide', bytesOf(2 * MiB, 'wide'));
+      const args = [terminal, String(columns), oldest, program, path, proxy.url, '--limit-rate', '1M'];
+      const env = { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', TERM: 'xterm', XDG_STATE_HOME: join(folder, 'state') };
+      const { stdout } = await promisify(execFile)('python3', args, { env });
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: what a terminal is told
+      const lines = stdout.split(/\r\u001b\[K/).map((line) => line.replace(/\u001b\[\d*m/g, '').trimEnd());
+      const bars = lines.filter((line) => line.includes('%'));
+      expect(bars.length).toBeGreaterThan(1);
+      for (const line of bars) {
+        expect(line.length).toBeLessThan(columns);
+        expect(line).toMatch(
+          /^wide [━─=-]* ?\d+\.\d%( [\d.]+(\/[\d.]+)? ?\w+B(\/[\d.]+ \w+B)?| [\d.]+ \w+\/s| ETA ~[\d:]+| parts \d\/\d|( ·|,) \d in flight)*$/,
+        );
+      }
+    });
+
     test('SIGUSR1 tells how far it is, SIGTERM ends it with 143', async () => {
       const path = await fileOf('told', bytesOf(20 * MiB, 'told'));
       const held = proxy.rule({ match: isPart, after: 1, fault: { kind: 'hold' } });
@@ -421,7 +455,10 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       ended.catch(() => undefined);
       await pushing.stderr.waitFor(/^told .*MiB.* parts 1\/3, 1 in flight$/m, { deadlineMs: 20_000, ended });
       pushing.kill('SIGTERM');
-      expect(await pushing.ended).toMatchObject({ code: 143, stderr: expect.stringContaining('The upload is kept.') });
+      expect(await pushing.ended).toMatchObject({
+        code: 143,
+        stderr: expect.stringContaining('The upload is kept with 8.0 MiB of 20.0 MiB stored.'),
+      });
     });
 
     test.each([
