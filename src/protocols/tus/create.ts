@@ -4,6 +4,7 @@ import { createUpload } from '../../core/create.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
+import { isWhole } from '../../core/settle.ts';
 import type { Upload } from '../../core/upload.ts';
 import { publicUrlOf } from '../http/base-url.ts';
 import type { HttpEnv } from '../http/env.ts';
@@ -88,10 +89,17 @@ async function withFirstBytes(
     return await append(c, deps, created, { offset: 0, bodyBytes, digests, totalBytes: undefined });
   } catch (error) {
     const principal = c.get('principal');
-    if (error instanceof UploadError && isFault(error)) return findUpload(deps.core, principal, created.id);
+    if (error instanceof UploadError && isFault(error))
+      return keptOf(await findUpload(deps.core, principal, created.id));
     await abortUpload(deps.core, principal, created.id).catch(() => undefined);
     throw error;
   }
+}
+
+/** A client takes an offset that is the length for the end: one byte less, until the store has made the object, has it ask. */
+function keptOf(upload: Upload): Upload {
+  const isUnconfirmed = isWhole(upload) && upload.state !== 'completed' && upload.offset > 0;
+  return isUnconfirmed ? { ...upload, offset: upload.offset - 1 } : upload;
 }
 
 function isFault({ code }: UploadError): boolean {

@@ -135,13 +135,17 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
       expect((await client.send('GET', path)).text).toBe('abc');
     });
 
-    test('a creation with all bytes whose Complete fails is created', async () => {
+    test('a creation with all bytes whose Complete fails is created, and not told to be at its end', async () => {
       const restore = gateway.probe.before('completeMultipartUpload', () => {
         throw new StoreError('refused', 'no');
       });
       const answer = await client.create({ 'upload-length': '3' }, Buffer.from('abc'));
       restore();
-      expect(await offsetAt(client, locationOf(answer))).toBe(3);
+      const path = locationOf(answer);
+      expect(answer.headers['upload-offset']).toBe('2');
+      expectRefused(await client.patch(path, 2, Buffer.from('c')), 409, 'state_conflict');
+      expect(await offsetAt(client, path)).toBe(3);
+      expect((await client.send('GET', path)).text).toBe('abc');
     });
   });
 
