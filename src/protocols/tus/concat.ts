@@ -30,7 +30,9 @@ export function parseConcat(field: string): Concat {
 function idOf(url: string): string {
   const path = URL.parse(url, 'http://gateway')?.pathname ?? '';
   const [, id] = new RegExp(`${tusPath}/([0-9a-f]+)$`).exec(path) ?? [];
-  if (id !== undefined) return id;
+  // "a space-separated list": with another separator the URL before it would be a piece of this one's path.
+  const named = url.match(new RegExp(`${tusPath.slice(1)}/[0-9a-f]+`, 'g')) ?? [];
+  if (id !== undefined && named.length === 1) return id;
   throw invalid('Upload-Concat', `names ${url}, which is no upload's URL`);
 }
 

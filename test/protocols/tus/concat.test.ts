@@ -131,6 +131,8 @@ describe.each(await allStores())('concatenation on %s', (store) => {
       ['final', 400, 'invalid_request'],
       ['both', 400, 'invalid_request'],
       ['final;/else/where', 400, 'invalid_request'],
+      [`final;${done},${done}`, 400, 'invalid_request'],
+      [`final;${done}\t${done}`, 400, 'invalid_request'],
       [`final;${done} /files/0123`, 404, 'upload_not_found'],
       [`final;${done} ${plain}`, 403, 'forbidden'],
       [`final;${done} ${gone}`, 410, 'upload_gone'],
