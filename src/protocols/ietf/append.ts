@@ -56,15 +56,17 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
     throw inconsistentLength(`The length is ${upload.sizeBytes} already, not ${totalBytes}.`);
   }
   const version = interopVersionOf(c);
+  let after: Upload;
   try {
-    return await deps.admission.admit(rangeBodyBytes(sizeBytes), () =>
+    after = await deps.admission.admit(rangeBodyBytes(sizeBytes), () =>
       writeRange(deps.core, {
         principal,
         upload,
         offset,
         sizeBytes,
         totalBytes,
-        endsUpload: completes,
+        // What ends before a length that is known is no reason to lose what came.
+        endsUpload: completes && upload.sizeBytes === undefined,
         mode: 'append',
         completes,
         // What is left of a representation says nothing of how its client cuts it.
@@ -78,6 +80,10 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
     const isTooMuch = error instanceof UploadError && error.details.conflict === 'size';
     throw isTooMuch ? await invalidate(c, deps, upload, known) : error;
   }
+  if (completes && after.sizeBytes !== undefined && after.offset < after.sizeBytes) {
+    throw inconsistentLength(`The content ends at ${after.offset}, and the length is ${after.sizeBytes}.`);
+  }
+  return after;
 }
 
 /**

@@ -210,6 +210,16 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       await expectState(path, 3, '?0', 6);
     });
 
+    test('that is said to be the last, and turns out too short, is refused, and leaves what came', async () => {
+      const path = resourceOf(await create('turns-out', '?0', Buffer.from('abc'), { 'upload-length': '6' }));
+      const exchange = open(path, 3, '?1', {});
+      exchange.request.end('d');
+      expectProblem(await exchange.answer, 400, { type: `${registry}inconsistent-upload-length` });
+      await expectState(path, 4, '?0', 6);
+      expect(await patch(path, 4, '?1', Buffer.from('ef'))).toMatchObject({ status: 200 });
+      await expectObject('turns-out', Buffer.from('abcdef'));
+    });
+
     test.each(['with a length', 'chunked'])('beyond the length (%s) ends the upload', async (framing) => {
       const path = resourceOf(await create('beyond', '?0', Buffer.from('abc'), { 'upload-length': '5' }));
       const exchange = open(path, 3, '?0', framing === 'chunked' ? {} : { 'content-length': '3' });
