@@ -4,7 +4,7 @@ import { combinableAlgorithms, type DigestAlgorithm, isCombinable } from './dige
 import { UploadError } from './errors.ts';
 import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
-import { placeOf, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
+import { placeOf, requireContentType, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
 import { type CallOptions, type NewUpload, StoreError } from './ports.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
@@ -73,6 +73,7 @@ function plan(deps: Deps, input: CreateInput): NewUpload {
     ? stagedPlaceOf({ bucket: input.bucket, id }, principal, settings)
     : placeOf({ bucket: input.bucket, key }, principal, settings);
   if (sizeBytes !== undefined) requireSize(sizeBytes, settings);
+  if (contentType !== undefined) requireContentType(contentType);
   requireMetadata(metadata);
   if (digest !== undefined) requireCombinable(digest.algorithm);
   return {

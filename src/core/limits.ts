@@ -116,6 +116,12 @@ export function requireMetadata(metadata: Readonly<Record<string, string>>): voi
   }
 }
 
+/** @throws UploadError `invalid_request` for what is signed otherwise than it is sent */
+export function requireContentType(contentType: string): void {
+  if (/^[\t\x20-\x7e]*$/.test(contentType)) return;
+  throw new UploadError('invalid_request', 'A content type is made of ASCII.', { details: { field: 'contentType' } });
+}
+
 /** At most: `=?UTF-8?B?` and `?=` around base64. */
 function encodedLength(value: string): number {
   const isPlain = /^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(value) || value === '';

@@ -77,6 +77,13 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
   }
 
   describe('creation', () => {
+    test('with a content type that no store takes is refused', async () => {
+      expectProblem(await create('type', '?1', Buffer.from('abc'), { 'content-type': 'text/é' }), 400, {
+        code: 'invalid_request',
+        field: 'contentType',
+      });
+    });
+
     test.each(['POST', 'PUT', 'PATCH'])('by %s with all of the content is the object', async (method) => {
       const bytes = bytesOf(9 * MiB, `whole ${method}`);
       const headers = { 'upload-complete': '?1', 'content-type': 'video/mp4' };
