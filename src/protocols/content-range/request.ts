@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { UploadError } from '../../core/errors.ts';
 import { parseContentRange } from '../http/byte-range.ts';
 import { isForm } from '../http/form-file.ts';
-import { contentLengthOf } from '../http/raw-body.ts';
+import { bodyLengthOf } from '../http/raw-body.ts';
 
 /** What a request wants of an upload. Sizes and offsets are bytes. */
 export type RangeRequest =
@@ -44,7 +44,7 @@ export function parseRequest(incoming: IncomingMessage): RangeRequest {
   const { headers } = incoming;
   refuseEnvelopes(headers);
   const range = rangeFieldOf(headers);
-  const bodyBytes = bodyBytesOf(incoming);
+  const bodyBytes = bodyLengthOf(incoming);
   const inForm = isForm(headers);
   if (range === undefined) return { kind: 'whole', sizeBytes: inForm ? undefined : bodyBytes };
   const [, total] = /^bytes \*\/(\d+|\*)$/.exec(range) ?? [];
@@ -85,12 +85,6 @@ function parseChunk(range: string, bodyBytes: number | undefined, inForm: boolea
   }
   const isCutByClient = first > 0 && last + 1 === totalBytes;
   return { kind: 'chunk', offset: first, sizeBytes, totalBytes, chunkSizeBytes: isCutByClient ? undefined : spanBytes };
-}
-
-/** `undefined`: until it ends. */
-function bodyBytesOf(incoming: IncomingMessage): number | undefined {
-  if (incoming.headers['transfer-encoding'] !== undefined) return undefined;
-  return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
 }
 
 /** Envelopes and chunk headers of other protocols would become bytes of the object. */

@@ -18,7 +18,12 @@ export function contentLengthOf(incoming: IncomingMessage): number {
 
 /** The body's length; `undefined` where it ends when it ends. @throws UploadError `invalid_request` */
 export function bodyLengthOf(incoming: IncomingMessage): number | undefined {
-  if (incoming.headers['transfer-encoding'] !== undefined) return undefined;
+  const coding = incoming.headers['transfer-encoding'];
+  // Node takes any coding before the last one, and undoes none of them: what is stored would not be what was meant.
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked') {
+    throw new UploadError('invalid_request', 'Transfer-Encoding can only be chunked.');
+  }
+  if (coding !== undefined) return undefined;
   return incoming.headers['content-length'] === undefined ? 0 : contentLengthOf(incoming);
 }
 

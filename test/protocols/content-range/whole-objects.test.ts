@@ -50,6 +50,15 @@ describe.each(await availableStores())('a request without a range on %s', (store
     expect(await objectAt(gateway, key)).toHaveLength(0);
   });
 
+  test('in a coding that is not undone here is refused', async () => {
+    const exchange = open('PUT', '/objects/coded', { 'transfer-encoding': 'gzip, chunked' });
+    exchange.request.on('error', () => undefined);
+    exchange.request.write('5\r\nhello\r\n0\r\n\r\n');
+    await refused(exchange.answer, 400, 'invalid_request');
+    exchange.request.destroy();
+    expect(await objectAt(gateway, 'coded')).toBeUndefined();
+  });
+
   test('that is refused at its end becomes no object later, and keeps nothing', async () => {
     const client = rangeClient(gateway, '/objects/taken');
     progressOf(await client.send(undefined, Buffer.from('first')));
