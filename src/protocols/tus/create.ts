@@ -5,6 +5,7 @@ import { UploadError } from '../../core/errors.ts';
 import { findUpload } from '../../core/find.ts';
 import { requireScope } from '../../core/principal.ts';
 import { isWhole } from '../../core/settle.ts';
+import { completeWhole } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { publicUrlOf } from '../http/base-url.ts';
 import type { HttpEnv } from '../http/env.ts';
@@ -13,7 +14,6 @@ import { append } from './append.ts';
 import { checksumOf } from './checksum.ts';
 import { createFinal, parseConcat } from './concat.ts';
 import { hasChunkType, invalid, wholeNumberOf } from './fields.ts';
-import { confirmed } from './find.ts';
 import { type TusDeps, tusPath } from './front.ts';
 import { meaningOf, parseMetadata } from './metadata.ts';
 import { expiryHeaders, offsetHeaders } from './upload-headers.ts';
@@ -53,7 +53,7 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
     return c.body(null, 201, { ...location, ...offsetHeaders(upload) });
   }
   // "Such an upload is immediately complete after its creation without transferring data using PATCH requests."
-  const upload = sizeBytes === 0 ? await confirmedOrNot(c, deps, created) : created;
+  const upload = sizeBytes === 0 ? await confirmedAtOnce(c, deps, created) : created;
   return c.body(null, 201, { ...location, ...expiryHeaders(upload) });
 }
 
@@ -106,12 +106,15 @@ function isFault({ code }: UploadError): boolean {
   return code === 'busy' || code === 'overloaded' || code.startsWith('store_');
 }
 
-/** What has still to be confirmed is so when it is asked for. */
-async function confirmedOrNot(c: Context<HttpEnv>, deps: TusDeps, created: Upload): Promise<Upload> {
-  return confirmed(c, deps, created).catch((error: unknown) => {
-    if (error instanceof UploadError && isFault(error)) return created;
+/** Its client asks no more: it takes the answer for the end. */
+async function confirmedAtOnce(c: Context<HttpEnv>, deps: TusDeps, created: Upload): Promise<Upload> {
+  const principal = c.get('principal');
+  try {
+    return await completeWhole(deps.core, { principal, upload: created });
+  } catch (error) {
+    await abortUpload(deps.core, principal, created.id).catch(() => undefined);
     throw error;
-  });
+  }
 }
 
 function tooLong(sizeBytes: number): UploadError {

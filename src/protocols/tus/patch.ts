@@ -28,10 +28,11 @@ export async function onPatch(c: Context<HttpEnv>, deps: TusDeps): Promise<Respo
   if (!hasChunkType(c)) throw new UploadError('unsupported', 'Send Content-Type: application/offset+octet-stream.');
   const offset = wholeNumberOf(c, 'upload-offset');
   if (offset === undefined) throw invalid('Upload-Offset', 'is missing');
-  const current = offsetOf(upload) === offset ? upload : await uploadOf(c, deps);
+  const bodyBytes = bodyLengthOf(c.env.incoming);
+  // Without bytes nothing else asks the records.
+  const current = offsetOf(upload) === offset && bodyBytes !== 0 ? upload : await uploadOf(c, deps);
   requireOffset(current, offset);
   const totalBytes = totalOf(c, current);
-  const bodyBytes = bodyLengthOf(c.env.incoming);
   const digests = checksumOf(c.env.incoming);
   const moved =
     current.state === 'completed' && bodyBytes === 0

@@ -72,6 +72,16 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
     patch.request.destroy();
   });
 
+  test('a PATCH without bytes tells what happened elsewhere', async () => {
+    const path = await client.upload(9);
+    expectOffset(await client.patch(path, 0, Buffer.from('abc')), 3);
+    expectOffset(await elsewhere.patch(path, 3, Buffer.from('def')), 6);
+    expectRefused(await client.patch(path, 3, Buffer.alloc(0)), 409, 'state_conflict');
+    expectOffset(await client.patch(path, 6, Buffer.from('g')), 7);
+    expect((await elsewhere.send('DELETE', path)).status).toBe(204);
+    expectRefused(await client.patch(path, 7, Buffer.alloc(0)), 410, 'upload_gone');
+  });
+
   test('a PATCH that is cut off leaves what came', async () => {
     const bytes = bytesOf(12 * MiB, 'cut');
     const path = await client.upload(bytes.length);
@@ -133,6 +143,17 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
       expectRefused(answer, 503, 'store_refused');
       expect(await offsetAt(client, path)).toBe(3);
       expect((await client.send('GET', path)).text).toBe('abc');
+    });
+
+    test('the creation of an empty upload whose Complete fails is none', async () => {
+      const restore = gateway.probe.before('completeMultipartUpload', () => {
+        throw new StoreError('refused', 'no');
+      });
+      const before = (await gateway.client.list('?state=open')).uploads.length;
+      const answer = await client.create({ 'upload-length': '0' });
+      restore();
+      expectRefused(answer, 503, 'store_refused');
+      expect((await gateway.client.list('?state=open')).uploads).toHaveLength(before);
     });
 
     test('a creation with all bytes whose Complete fails is created, and not told to be at its end', async () => {
