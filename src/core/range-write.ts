@@ -41,6 +41,8 @@ export class RangeWrite {
   readonly deps: Deps;
   readonly principal: Principal;
   readonly isAppend: boolean;
+  /** An append that begins below the durable offset, and has displaced nobody, is refused. */
+  readonly isExact: boolean;
   readonly completes: boolean;
   /** The one writer of an append upload. */
   readonly writerId: string | undefined;
@@ -63,6 +65,8 @@ export class RangeWrite {
   /** As the records told it last. */
   upload: PlannedUpload;
   #waiting: Piece[] = [];
+  /** Its first lease was given. */
+  #hasEntered = false;
 
   constructor(
     deps: Deps,
@@ -70,6 +74,7 @@ export class RangeWrite {
       readonly principal: Principal;
       readonly upload: PlannedUpload;
       readonly isAppend: boolean;
+      readonly isExact: boolean;
       readonly completes: boolean;
       readonly writerId: string | undefined;
       readonly totalBytes: number | undefined;
@@ -84,6 +89,7 @@ export class RangeWrite {
     this.principal = input.principal;
     this.upload = input.upload;
     this.isAppend = input.isAppend;
+    this.isExact = input.isExact;
     this.completes = input.completes;
     this.writerId = input.writerId;
     this.totalBytes = input.totalBytes;
@@ -114,12 +120,14 @@ export class RangeWrite {
 
   /**
    * Leases what `begin` asks for. Who is in the way is asked to give way, and waited for.
+   * @param drop gives back what `begin` leased
    * @throws UploadError
    */
   async lease<T extends { readonly kind: 'begun' | 'not_whole'; readonly upload: Upload }>(
     slot: Slot,
     range: { readonly from: number; readonly to: number },
     begin: (wanted: WantedRange) => Promise<T | RangeRefusal>,
+    drop: (attemptId: string) => Promise<void>,
   ): Promise<T & { readonly attemptId: string; readonly heldUntilMs: number }> {
     const { deps, upload, principal } = this;
     const { clock, settings } = deps;
@@ -145,7 +153,11 @@ export class RangeWrite {
       if (!isRefusal(begun)) {
         requireSeen(principal, begun.upload);
         this.seen(begun.upload);
-        return { ...begun, attemptId, heldUntilMs };
+        const isOutdated = this.isExact && !this.#hasEntered && asked === undefined && begun.upload.offset > range.from;
+        this.#hasEntered = true;
+        if (!isOutdated) return { ...begun, attemptId, heldUntilMs };
+        await drop(attemptId).catch(() => undefined);
+        throw gapError(begun.upload, range.from);
       }
       if (begun.kind !== 'occupied') throw refusal(begun, range);
       if (this.isLeaving || this.#wasAskedToYield()) throw busyError(begun.retryAfterMs);
@@ -168,15 +180,15 @@ export class RangeWrite {
   /** Makes an append writer known that does not know yet where its first piece ends. @throws UploadError */
   async enter(slot: Slot, at: number): Promise<void> {
     const { records } = this.deps;
-    const entered = await this.lease(slot, { from: at, to: at + 1 }, (wanted) => records.beginRangePart(wanted));
-    if (entered.kind === 'not_whole') return;
-    const { partNumber } = slot;
-    await records.dropAttempt({
-      uploadId: this.upload.id,
-      partNumber,
-      attemptId: entered.attemptId,
-      uncertain: false,
-    });
+    const range = { from: at, to: at + 1 };
+    const drop = (attemptId: string) => this.dropUnused(slot, attemptId);
+    const entered = await this.lease(slot, range, (wanted) => records.beginRangePart(wanted), drop);
+    if (entered.kind !== 'not_whole') await drop(entered.attemptId);
+  }
+
+  /** Gives a slot back of which nothing was sent. */
+  dropUnused({ partNumber }: Slot, attemptId: string): Promise<void> {
+    return this.deps.records.dropAttempt({ uploadId: this.upload.id, partNumber, attemptId, uncertain: false });
   }
 
   /** Stores a piece, and counts it or lets it wait for the digests of the body. @throws what it is given up for */

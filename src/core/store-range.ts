@@ -53,7 +53,12 @@ export function release({ deps, ownsBuffers }: RangeWrite, { chunks, countedByte
 async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes }: HeldBytes): Promise<boolean> {
   const { deps } = write;
   const { records } = deps;
-  const begun = await write.lease(slot, { from: at, to: at + sizeBytes }, (wanted) => records.beginRangePart(wanted));
+  const begun = await write.lease(
+    slot,
+    { from: at, to: at + sizeBytes },
+    (wanted) => records.beginRangePart(wanted),
+    (attemptId) => write.dropUnused(slot, attemptId),
+  );
   if (begun.kind === 'not_whole') return false;
   const upload = requireOpen(begun.upload);
   const { partNumber } = slot;
@@ -113,8 +118,11 @@ export async function leaseGap(
   const { deps } = write;
   const fragmentId = newId();
   const stagingKey = stagingKeyOf(deps, write.upload.id, fragmentId);
-  const { runs, gap, attemptId, heldUntilMs } = await write.lease(slot, range, (wanted) =>
-    deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
+  const { runs, gap, attemptId, heldUntilMs } = await write.lease(
+    slot,
+    range,
+    (wanted) => deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
+    (attemptId) => deps.records.dropFragment({ fragmentId, attemptId }),
   );
   const live = deps.attempts.begin(attemptId, heldUntilMs);
   const stopRenewing = keepLease(deps, live, async (leaseMs) =>

@@ -45,7 +45,12 @@ export async function streamSlot(
   // Who began them throws it.
   before.catch(() => undefined);
   const range = { from: slot.offset, to: slot.offset + slot.sizeBytes };
-  const begun = await write.lease(slot, range, (wanted) => deps.records.beginRangePart(wanted));
+  const begun = await write.lease(
+    slot,
+    range,
+    (wanted) => deps.records.beginRangePart(wanted),
+    (attemptId) => write.dropUnused(slot, attemptId),
+  );
   if (begun.kind === 'not_whole') return undefined;
   const upload = requireOpen(begun.upload);
   const reader = read();

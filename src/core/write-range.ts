@@ -39,6 +39,8 @@ export interface WriteRangeInput {
    * one displaces the older; bytes below the durable offset are passed over, a hole is refused.
    */
   readonly mode: 'anywhere' | 'append';
+  /** Of an append: it must begin at the durable offset, unless it displaces a writer who moves that. */
+  readonly isExact?: boolean | undefined;
   /** The front has no call to complete: whoever brings the last byte completes. */
   readonly completes: boolean;
   /** How many bytes this client sends in each request, as far as known: the layout follows it. */
@@ -84,6 +86,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     principal,
     upload: planned,
     isAppend,
+    isExact: input.isExact ?? false,
     completes: input.completes,
     writerId,
     totalBytes,

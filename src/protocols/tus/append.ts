@@ -11,7 +11,9 @@ export function append(
   c: Context<HttpEnv>,
   { core, admission }: TusDeps,
   upload: Upload,
-  chunk: Pick<WriteRangeInput, 'offset' | 'totalBytes' | 'digests'> & { readonly bodyBytes: number | undefined },
+  chunk: Pick<WriteRangeInput, 'offset' | 'totalBytes' | 'digests' | 'isExact'> & {
+    readonly bodyBytes: number | undefined;
+  },
 ): Promise<Upload> {
   const { bodyBytes, ...range } = chunk;
   const endsUpload = bodyBytes !== undefined && chunk.offset + bodyBytes === upload.sizeBytes;

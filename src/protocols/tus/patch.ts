@@ -37,7 +37,13 @@ export async function onPatch(c: Context<HttpEnv>, deps: TusDeps): Promise<Respo
   const moved =
     current.state === 'completed' && bodyBytes === 0
       ? current
-      : await append(c, deps, current, { offset, bodyBytes, totalBytes, digests });
+      : await append(c, deps, current, {
+          offset,
+          isExact: offsetOf(current) === offset,
+          bodyBytes,
+          totalBytes,
+          digests,
+        });
   const after = await confirmed(c, deps, moved);
   deps.recent.remember(name, after);
   return c.body(null, 204, offsetHeaders(after));

@@ -82,6 +82,22 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
     expectRefused(await client.patch(path, 7, Buffer.alloc(0)), 410, 'upload_gone');
   });
 
+  test.each([3, 6 * MiB])(
+    'a PATCH of %d bytes at an offset that was right before another’s is refused',
+    async (chunkBytes) => {
+      const bytes = bytesOf(4 * chunkBytes, 'outdated');
+      const path = await client.upload(bytes.length);
+      const piece = (index: number) => bytes.subarray(index * chunkBytes, (index + 1) * chunkBytes);
+      expectOffset(await client.patch(path, 0, piece(0)), chunkBytes);
+      expectOffset(await elsewhere.patch(path, chunkBytes, piece(1)), 2 * chunkBytes);
+      const other = bytesOf(2 * chunkBytes, 'other bytes');
+      expectRefused(await client.patch(path, chunkBytes, other), 409, 'state_conflict');
+      expect(await offsetAt(client, path)).toBe(2 * chunkBytes);
+      expectOffset(await client.patch(path, 2 * chunkBytes, bytes.subarray(2 * chunkBytes)), bytes.length);
+      expect((await client.send('GET', path)).bytes.equals(bytes)).toBe(true);
+    },
+  );
+
   test('a PATCH that is cut off leaves what came', async () => {
     const bytes = bytesOf(12 * MiB, 'cut');
     const path = await client.upload(bytes.length);
