@@ -1,5 +1,12 @@
+import { setFlagsFromString } from 'node:v8';
 import { readSettings } from './config.ts';
 import { type Gateway, startGateway } from './gateway.ts';
+
+/**
+ * V8 counts the bytes of bodies that pass by towards its heap's limit, which is tight for a heap as small as ours: 8 MiB
+ * chunks caused a full collection every 190 MiB. Now the heap may grow to four times of what is alive.
+ */
+setFlagsFromString('--heap-growing-percent=300');
 
 /** Starts the gateway from the environment and stops it in order on SIGTERM or SIGINT. */
 async function main(): Promise<void> {
