@@ -31,12 +31,18 @@ async function main(): Promise<void> {
   );
 }
 
+/** One Ctrl-C comes twice where npm passes it on. */
+const sameSignalMs = 1_000;
+
 function stopOnSignals(gateway: Gateway): void {
-  let signals = 0;
+  let firstAtMs: number | undefined;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      signals++;
-      if (signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
+      if (firstAtMs !== undefined) {
+        if (performance.now() - firstAtMs > sameSignalMs) process.exit(signal === 'SIGINT' ? 130 : 143);
+        return;
+      }
+      firstAtMs = performance.now();
       process.stdout.write('stopping: letting requests under way end (again: at once)\n');
       gateway.stop().then(
         () => process.exit(0),

@@ -128,6 +128,17 @@ export class BodyReader {
     return this.#queue.length === 0 && this.#hasEnded;
   }
 
+  /** Whether bytes follow. An interruption ends the wait; one that neither ends nor goes on is not waited for. */
+  async hasMore(): Promise<boolean> {
+    this.#isInterrupted = false;
+    try {
+      while (this.#queue.length === 0 && !this.#hasEnded && !this.#isInterrupted) await this.#more();
+    } catch {
+      return false;
+    }
+    return this.#queue.length > 0;
+  }
+
   /** Whoever takes gets this reason, once what came before is taken. */
   fail(reason: unknown): void {
     this.#failure ??= reason;

@@ -2,7 +2,7 @@ import { type BodyReader, lengthError } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
 import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
-import type { RangeWrite } from './range-write.ts';
+import { type RangeWrite, sizeError } from './range-write.ts';
 import { giveBack, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
 import { isWorthKeeping } from './stream-slot.ts';
 import type { Run } from './upload.ts';
@@ -56,6 +56,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
     if (write.bodyEnd !== undefined && reader.isDrained && at + sizeBytes < write.bodyEnd) throw lengthError('fewer');
     // Known in time, the end makes what came a part, however short.
     if (place.endsUpload && !write.checkpoint?.isDue && (await reader.isEndNext())) write.totalBytes ??= at + sizeBytes;
+    if (sizeBytes > 0 && at + sizeBytes === write.wantedEnd) await requireEnd(write, reader);
     if (at + sizeBytes === write.bodyEnd) await write.stated?.verify();
   } catch (error) {
     failure = error;
@@ -74,6 +75,12 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   }
   if (failure !== undefined) throw failure;
   return sizeBytes;
+}
+
+/** Bytes that are one too many are told before the last one counts: it may complete the upload. */
+async function requireEnd({ bodyEnd, upload }: RangeWrite, reader: BodyReader): Promise<void> {
+  if (!(await reader.hasMore())) return;
+  throw bodyEnd === undefined ? sizeError(upload, (upload.sizeBytes ?? 0) + 1) : lengthError('more');
 }
 
 /** A part of an unfinished upload can't be read back: what comes there again is compared as it passes. */

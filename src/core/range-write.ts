@@ -41,7 +41,7 @@ export class RangeWrite {
   readonly deps: Deps;
   readonly principal: Principal;
   readonly isAppend: boolean;
-  /** An append that begins below the durable offset, and has displaced nobody, is refused. */
+  /** Of an append: bytes that are durable already are not passed over, but refused. */
   readonly isExact: boolean;
   readonly completes: boolean;
   /** The one writer of an append upload. */
@@ -109,6 +109,11 @@ export class RangeWrite {
     return slot;
   }
 
+  /** Where the body has to end, as far as that is known. */
+  get wantedEnd(): number | undefined {
+    return this.bodyEnd ?? this.upload.sizeBytes ?? this.totalBytes;
+  }
+
   seen(upload: Upload): PlannedUpload {
     if (upload.layout.kind !== 'planned') throw new Error(`upload ${upload.id} lost its layout`);
     // Answers of the records may overtake each other.
@@ -153,17 +158,25 @@ export class RangeWrite {
       if (!isRefusal(begun)) {
         requireSeen(principal, begun.upload);
         this.seen(begun.upload);
-        const isOutdated = this.isExact && !this.#hasEntered && asked === undefined && begun.upload.offset > range.from;
+        const isOutdated = this.isExact && begun.upload.offset > range.from;
+        const isFirst = !this.#hasEntered;
         this.#hasEntered = true;
         if (!isOutdated) return { ...begun, attemptId, heldUntilMs };
         await drop(attemptId).catch(() => undefined);
-        throw gapError(begun.upload, range.from);
+        // Its own pieces count in their order: what is behind this one came from another writer.
+        throw isFirst ? gapError(begun.upload, range.from) : new DisplacedError();
       }
       if (begun.kind !== 'occupied') throw refusal(begun, range);
       if (this.isLeaving || this.#wasAskedToYield()) throw busyError(begun.retryAfterMs);
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
-      if (holder.isWriter && waitedMs > displaceAfterMs) {
+      if (holder.isWriter && this.isExact) {
+        if (this.#hasEntered) throw new DisplacedError();
+        // Nobody is displaced for an offset that is wrong; for one that is right what the older writer holds does not count.
+        if (begun.upload.offset > range.from) throw gapError(begun.upload, range.from);
+        await this.#askToYield(holder);
+      }
+      if (holder.isWriter && (this.isExact || waitedMs > displaceAfterMs)) {
         await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }

@@ -58,12 +58,18 @@ export async function streamSlot(
   const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
   const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
   const digest = new RunDigests(upload, slot);
+  const isRead = Promise.withResolvers<void>();
   const body = new SlotBody({
     sizeBytes: slot.sizeBytes,
     budget: deps.memory,
     digest,
     beforeLast: async () => {
-      if (range.to === write.bodyEnd) await write.stated?.verify();
+      if (range.to === write.bodyEnd) {
+        await isRead.promise;
+        // It may complete the upload.
+        if (await reader.hasMore()) throw lengthError('more');
+        await write.stated?.verify();
+      }
       live.seal();
     },
   });
@@ -107,6 +113,7 @@ export async function streamSlot(
       body.fail(error instanceof Error ? error : new Error(String(error)));
       throw error;
     } finally {
+      isRead.resolve();
       reader.onFail = undefined;
       live.signal.removeEventListener('abort', onStop);
     }

@@ -39,7 +39,7 @@ export interface WriteRangeInput {
    * one displaces the older; bytes below the durable offset are passed over, a hole is refused.
    */
   readonly mode: 'anywhere' | 'append';
-  /** Of an append: it must begin at the durable offset, unless it displaces a writer who moves that. */
+  /** Of an append: it must begin at the durable offset, also where it displaces a writer who has moved that meanwhile. */
   readonly isExact?: boolean | undefined;
   /** The front has no call to complete: whoever brings the last byte completes. */
   readonly completes: boolean;
@@ -210,7 +210,7 @@ async function writeBody(
         : await collect(write, read(), { slot, at, endsUpload: input.endsUpload === true });
     }
     await saveAll();
-    if (bodyEnd !== undefined && (await hasMore(read()))) throw lengthError('more');
+    if (bodyEnd !== undefined && (await read().hasMore())) throw lengthError('more');
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
     // Nothing is left behind that could still be stored when this request has been answered.
@@ -240,14 +240,6 @@ async function writeBody(
 function conflictedError(error: UploadError, { id }: Upload): UploadError {
   const message = `${error.message} The upload completes no longer by itself: complete it as it is, or abort it.`;
   return new UploadError(error.code, message, { details: { ...error.details, uploadId: id }, cause: error });
-}
-
-/** A body that goes on behind its range. One that does not end at all is not waited for: its bytes are here. */
-function hasMore(reader: BodyReader): Promise<boolean> {
-  return reader.isAtEnd().then(
-    (isAtEnd) => !isAtEnd,
-    () => false,
-  );
 }
 
 async function passToEnd(reader: BodyReader): Promise<void> {

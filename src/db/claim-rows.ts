@@ -64,6 +64,7 @@ export function claimRows(
         if (row.state !== 'open' && row.state !== 'aborting') return { kind: 'not_open', upload: toUpload(row) };
         if (row.state === 'aborting' && !(await ranOut(tx, id))) return { kind: 'busy', upload: toUpload(row) };
         await endAttempts(tx, id);
+        await tellWriters(tx, id);
         const [claimed] = await tx
           .update(uploads)
           .set({
@@ -300,6 +301,14 @@ export async function endAttempts(tx: Db, ...uploadIds: string[]): Promise<void>
     .with(live, ended)
     .select({ told: notify('yield', sql`${ended.attemptId}`) })
     .from(ended);
+}
+
+/** Whose bytes would count for nothing need not send them. */
+async function tellWriters(tx: Db, uploadId: string): Promise<void> {
+  await tx.execute(sql`
+    select ${notify('yield', sql`writer_id`)} from uploads where id = ${uploadId} and writer_id is not null
+    union all
+    select ${notify('yield', sql`attempt_id`)} from fragments where upload_id = ${uploadId} and state = 'pending'`);
 }
 
 async function hasDoubtfulPart(tx: Db, uploadId: string): Promise<boolean> {

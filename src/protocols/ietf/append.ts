@@ -11,7 +11,7 @@ import { integerOf } from './fields.ts';
 import type { IetfDeps } from './front.ts';
 import { tellProgress } from './interim.ts';
 import { interopHeader, interopVersionOf } from './interop.ts';
-import { inconsistentLength } from './problems.ts';
+import { inconsistentLength, mismatchingOffset } from './problems.ts';
 
 /** What a request says of its content. */
 export interface Content {
@@ -68,6 +68,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
         // What ends before a length that is known is no reason to lose what came.
         endsUpload: completes && upload.sizeBytes === undefined,
         mode: 'append',
+        isExact: true,
         completes,
         // What is left of a representation says nothing of how its client cuts it.
         chunkSizeBytes: completes ? undefined : sizeBytes,
@@ -77,13 +78,29 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
       }),
     );
   } catch (error) {
-    const isTooMuch = error instanceof UploadError && error.details.conflict === 'size';
-    throw isTooMuch ? await invalidate(c, deps, upload, known) : error;
+    throw error instanceof UploadError ? await refusal(c, deps, upload, { error, offset, known }) : error;
   }
   if (completes && after.sizeBytes !== undefined && after.offset < after.sizeBytes) {
     throw inconsistentLength(`The content ends at ${after.offset}, and the length is ${after.sizeBytes}.`);
   }
   return after;
+}
+
+/** How the draft names what the core refused. */
+async function refusal(
+  c: Context<HttpEnv>,
+  deps: IetfDeps,
+  upload: Upload,
+  {
+    error,
+    offset,
+    known,
+  }: { readonly error: UploadError; readonly offset: number; readonly known: number | undefined },
+): Promise<UploadError> {
+  const { conflict, offset: expected, uploadState } = error.details;
+  if (conflict === 'size') return invalidate(c, deps, upload, known);
+  if (conflict === 'gap' && typeof expected === 'number') return mismatchingOffset(expected, offset);
+  return uploadState === 'completed' ? inconsistentLength('The upload is completed.') : error;
 }
 
 /**
@@ -98,6 +115,6 @@ async function invalidate(
 ): Promise<UploadError> {
   if (upload.state === 'open') await abortUpload(core, c.get('principal'), upload.id);
   return inconsistentLength(
-    `There is more content than the length${length === undefined ? '' : `, ${length},`} allows.`,
+    `There is more content than the length${length === undefined ? '' : `, ${length},`} allows. The upload is ended: create a new one.`,
   );
 }

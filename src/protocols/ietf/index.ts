@@ -24,7 +24,10 @@ export function ietfFront(deps: IetfDeps & { readonly errorLog: ErrorLog }): Hon
   const creating: MiddlewareHandler<HttpEnv> = async (c, next) => {
     const completes = uploadCompleteOf(c);
     // Without it the request is of another protocol.
-    if (completes === undefined) return next();
+    if (completes === undefined) {
+      requireNoPart(c);
+      return next();
+    }
     await deps.authenticate(c, async () => {});
     return onCreate(c, deps, completes);
   };
@@ -37,6 +40,14 @@ export function ietfFront(deps: IetfDeps & { readonly errorLog: ErrorLog }): Hon
   app.patch(resource, (c) => onPatch(c, deps));
   app.delete(resource, (c) => onCancel(c, deps));
   return app;
+}
+
+/** Until draft -02: "Upload-Incomplete". What is only a part must not be taken for the whole. */
+function requireNoPart(c: Context<HttpEnv>): void {
+  if (c.req.header('upload-incomplete')?.trim() !== '?1') return;
+  throw new UploadError('invalid_request', 'Upload-Incomplete is of an older draft. Send Upload-Complete: ?0.', {
+    details: { field: 'Upload-Incomplete' },
+  });
 }
 
 function setHeaders({ env: { outgoing } }: Context<HttpEnv>, { core }: IetfDeps, { code, details }: UploadError): void {

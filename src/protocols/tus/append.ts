@@ -11,7 +11,7 @@ export function append(
   c: Context<HttpEnv>,
   { core, admission }: TusDeps,
   upload: Upload,
-  chunk: Pick<WriteRangeInput, 'offset' | 'totalBytes' | 'digests' | 'isExact'> & {
+  chunk: Pick<WriteRangeInput, 'offset' | 'totalBytes' | 'digests'> & {
     readonly bodyBytes: number | undefined;
   },
 ): Promise<Upload> {
@@ -26,6 +26,7 @@ export function append(
       // What is left of a file says nothing of how its client cuts it.
       chunkSizeBytes: endsUpload ? undefined : bodyBytes,
       mode: 'append',
+      isExact: true,
       completes: true,
       body: () => rawBodyOf(c.env.incoming),
     }),

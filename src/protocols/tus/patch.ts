@@ -37,26 +37,16 @@ export async function onPatch(c: Context<HttpEnv>, deps: TusDeps): Promise<Respo
   const moved =
     current.state === 'completed' && bodyBytes === 0
       ? current
-      : await append(c, deps, current, {
-          offset,
-          isExact: offsetOf(current) === offset,
-          bodyBytes,
-          totalBytes,
-          digests,
-        });
+      : await append(c, deps, current, { offset, bodyBytes, totalBytes, digests });
   const after = await confirmed(c, deps, moved);
   deps.recent.remember(name, after);
   return c.body(null, 204, offsetHeaders(after));
 }
 
-/**
- * "If the offsets do not match, the Server MUST respond with the 409 Conflict status without modifying the upload resource."
- * A writer that is at work has moved on since the client asked: then the newer request takes over where it is now.
- */
+/** "If the offsets do not match, the Server MUST respond with the 409 Conflict status without modifying the upload resource." */
 function requireOffset(upload: Upload, offset: number): void {
   const expected = offsetOf(upload);
-  const isOvertaken = upload.state === 'open' && upload.writerId !== undefined && offset < expected;
-  if (offset === expected || isOvertaken) return;
+  if (offset === expected) return;
   throw new UploadError('state_conflict', `The offset is ${expected}, not ${offset}.`, {
     details: { conflict: 'gap', offset: expected },
   });

@@ -5,6 +5,8 @@ import { progressOf, rangeClient } from './range-client.ts';
 
 const ten = bytesOf(10);
 
+const MiB = 1024 ** 2;
+
 describe('a request with a range', () => {
   let gateway: RestGateway;
 
@@ -101,5 +103,31 @@ describe('a request with a range', () => {
     await refused(exchange.answer, 400, 'invalid_request');
     const { state } = progressOf(await client.ask(20));
     expect(state).toBe('open');
+  });
+
+  test.each([10, 9 * MiB])(
+    'whose body, of a length that was not told, is longer than the whole (%d) completes nothing',
+    async (size) => {
+      const client = rangeClient(gateway, `/objects/longer-${size}`);
+      const exchange = gateway.client.wire.open({
+        method: 'PUT',
+        path: client.path,
+        headers: { 'content-range': `bytes 0-${size - 1}/${size}`, 'transfer-encoding': 'chunked' },
+      });
+      exchange.request.end(bytesOf(size + 6, 'longer'));
+      await refused(exchange.answer, 400, 'invalid_request');
+      const { state, offset } = progressOf(await client.ask(size));
+      expect(state).toBe('open');
+      expect(offset).toBeLessThan(size);
+    },
+  );
+
+  test('of the draft before Upload-Complete, that is only a part, is not taken for the whole', async () => {
+    const part = { 'upload-incomplete': '?1', 'upload-draft-interop-version': '3' };
+    const { wire } = gateway.client;
+    const put = (headers: Record<string, string>) =>
+      wire.send({ method: 'PUT', path: '/objects/older-draft', headers }, ten);
+    await refused(put(part), 400, 'invalid_request');
+    expect((await put({ ...part, 'upload-incomplete': '?0' })).status).toBeLessThan(300);
   });
 });

@@ -371,6 +371,24 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       if (where === 'elsewhere') at.close();
     });
 
+    test.each([10, 200_000])(
+      'is one of several (%d bytes) that come at once, of which one counts',
+      async (sizeBytes) => {
+        const path = resourceOf(await create(`at-once-${sizeBytes}`, '?0'));
+        const sent = ['1', '2', '3'].map((fill) => Buffer.alloc(sizeBytes, fill));
+        const answers = await Promise.all(sent.map((body) => patch(path, 0, '?0', body)));
+        const counted = sent.filter((_, index) => answers[index]?.status === 204);
+        expect(counted).toHaveLength(1);
+        for (const { status, headers } of answers) {
+          if (status === 409)
+            expect(headers).toMatchObject({ 'upload-offset': String(sizeBytes), 'upload-complete': '?0' });
+          else expect([204, 503]).toContain(status);
+        }
+        expect((await patch(path, sizeBytes, '?1')).status).toBe(200);
+        await expectObject(`at-once-${sizeBytes}`, Buffer.concat(counted));
+      },
+    );
+
     test('is ended by DELETE', async () => {
       const { path, exchange } = await hanging('cancelled', bytesOf(2 * MiB, 'cancelled'));
       expect((await send('DELETE', path)).status).toBe(204);

@@ -96,6 +96,15 @@ describe.each(await availableStores())('tus on %s', (store) => {
       expect((await client.head(path)).headers['upload-offset']).toBe('0');
     });
 
+    test.each([5, 9 * MiB])('beyond the length (%d) complete nothing, where the body has no length', async (size) => {
+      const path = await client.upload(size);
+      const exchange = client.openPatch(path, 0, {});
+      exchange.request.end(bytesOf(size + 6, 'too long'));
+      expectRefused(await exchange.answer, 413, 'state_conflict');
+      const { headers } = await client.head(path);
+      expect(Number(headers['upload-offset'])).toBeLessThan(size);
+    });
+
     test.each([
       ['no offset', { 'upload-offset': undefined }, 400, 'invalid_request'],
       ['a signed offset', { 'upload-offset': '-1' }, 400, 'invalid_request'],

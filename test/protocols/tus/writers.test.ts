@@ -28,6 +28,12 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
 
   const offsetAt = async (at: TusClient, path: string) => Number((await at.head(path)).headers['upload-offset']);
 
+  /** As clients do: from where the upload is. @returns the status of the PATCH */
+  async function goOn(at: TusClient, path: string, bytes: Buffer): Promise<number> {
+    const offset = await offsetAt(at, path);
+    return (await at.patch(path, offset, bytes.subarray(offset))).status;
+  }
+
   /** A PATCH of 2 MiB that hangs in the middle. */
   async function hanging(path: string, bytes: Buffer) {
     const exchange = client.openPatch(path, 0, { 'content-length': String(bytes.length) });
@@ -56,10 +62,49 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
     const bytes = bytesOf(2 * MiB, `over ${where}`);
     const path = await client.upload(bytes.length);
     const patch = await hanging(path, bytes);
-    const offset = await offsetAt(at, path);
-    expectOffset(await at.patch(path, offset, bytes.subarray(offset)), bytes.length);
+    await expect.poll(() => goOn(at, path, bytes)).toBe(204);
     patch.request.destroy();
     expect((await client.send('GET', path)).bytes.equals(bytes)).toBe(true);
+  });
+
+  test.each(['here', 'elsewhere'])(
+    'a PATCH (%s) below what one that hangs has made durable is refused',
+    async (where) => {
+      const at = where === 'here' ? client : elsewhere;
+      const bytes = bytesOf(2 * MiB, `below ${where}`);
+      const path = await client.upload(bytes.length);
+      const patch = await hanging(path, bytes);
+      await expect.poll(() => offsetAt(at, path)).toBe(MiB);
+      for (const offset of [0, MiB - 1]) {
+        expectRefused(await at.patch(path, offset, bytesOf(MiB, 'other bytes')), 409, 'state_conflict');
+      }
+      patch.request.end(bytes.subarray(MiB));
+      expectOffset(await patch.answer, bytes.length);
+      expect((await client.send('GET', path)).bytes.equals(bytes)).toBe(true);
+    },
+  );
+
+  test.each([10, 200_000, 2 * MiB])('of PATCHes of %d bytes that come at once one counts', async (sizeBytes) => {
+    const path = await client.upload(sizeBytes + 1);
+    const sent = ['1', '2', '3'].map((fill) => Buffer.alloc(sizeBytes, fill));
+    const answers = await Promise.all(
+      sent.map((body, index) => (index === 1 ? elsewhere : client).patch(path, 0, body)),
+    );
+    const counted = sent.filter((_, index) => answers[index]?.status === 204);
+    for (const { status } of answers) expect([204, 409, 423]).toContain(status);
+    expect(counted).toHaveLength(1);
+    expectOffset(await client.patch(path, sizeBytes, Buffer.from('!')), sizeBytes + 1);
+    const { bytes } = await client.send('GET', path);
+    expect(bytes.equals(Buffer.concat([...counted, Buffer.from('!')]))).toBe(true);
+  });
+
+  test.each(['here', 'elsewhere'])('DELETE (%s) ends one that has sent little of little', async (where) => {
+    const path = await client.upload(1000);
+    const patch = client.openPatch(path, 0, { 'content-length': '1000' });
+    await patch.write(Buffer.from('xx'));
+    await expect.poll(() => offsetAt(client, path)).toBe(2);
+    expect((await (where === 'here' ? client : elsewhere).send('DELETE', path)).status).toBe(204);
+    expectRefused(await patch.answer, 423, 'busy');
   });
 
   test.each(['here', 'elsewhere'])('DELETE (%s) ends one that hangs', async (where) => {
@@ -108,7 +153,7 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
     await expect.poll(() => offsetAt(client, path), { timeout: 20_000 }).toBeGreaterThan(0);
     const offset = await offsetAt(client, path);
     expect(offset).toBeLessThanOrEqual(9 * MiB + 17);
-    expectOffset(await client.patch(path, offset, bytes.subarray(offset)), bytes.length);
+    await expect.poll(() => goOn(client, path, bytes)).toBe(204);
     expect((await client.send('GET', path)).bytes.equals(bytes)).toBe(true);
   });
 
