@@ -56,9 +56,10 @@ push() {
   "$python" "$client" "$@" "$PARTWAY_URL" "$prefix/$(basename "$1")"
 }
 
-# What the gateway has forgotten (4), or holds damaged (7), is pushed anew: the spool has the whole file.
+# What the gateway has forgotten (4), or holds damaged (7), is pushed anew: the spool has the whole file. A file that is
+# refused for good keeps no other one back; a gateway that can't be reached (5), no right to it (6) and a signal do.
 push_spooled() {
-  local file code
+  local file code first=0
   for file in "$spool"/*; do
     [ -f "$file" ] || continue
     push "$file"
@@ -67,10 +68,15 @@ push_spooled() {
       push "$file" --restart
       code=$?
     fi
-    [ $code = 0 ] || return $code
+    if [ $code != 0 ]; then
+      [ $first != 0 ] || first=$code
+      if [ $code = 5 ] || [ $code = 6 ] || [ $code -ge 128 ]; then return $first; fi
+      continue
+    fi
     touch "$pushed/$(basename "$file")"
     rm "$file"
   done
+  return $first
 }
 
 mkdir -p "$spool" "$pushed"

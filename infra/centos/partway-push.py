@@ -54,6 +54,10 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30
 MOST_DIGEST_MISMATCHES = 3
 MOST_REFUSED_COMPLETIONS = 3
+# How often what is missing is sent.
+MOST_ROUNDS = 3
+# What the gateway tells of an upload, as far as it is read here.
+UPLOAD_FIELDS = {"id", "state", "partSize", "partCount", "receivedBytes"}
 LISTED_PARTS = 1000
 # The gateway names so many missing ranges at most.
 LISTED_RANGES = 100
@@ -118,7 +122,8 @@ class Source:
         self.name = readable(os.path.basename(path))
         self._piece_bytes = piece_bytes
         try:
-            self._descriptor = os.open(path, os.O_RDONLY)
+            # A FIFO that nobody writes to would be waited for.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             raise Failure(EXIT_SOURCE, "source_missing", "%s: %s" % (readable(path), error.strerror))
         found = os.fstat(self._descriptor)
@@ -152,8 +157,10 @@ class Source:
             raise self.changed("while it was being pushed", self.identity, found)
 
     def changed(self, when, before, now):
-        names = {"size": "size", "mtimeNs": "time of modification", "inode": "inode"}
-        differences = ["%s %s, was %s" % (names[key], now[key], before[key]) for key in names if now[key] != before[key]]
+        names = [("size", "size"), ("mtimeNs", "time of modification"), ("ctimeNs", "time of change"), ("inode", "inode")]
+        differences = [
+            "%s %s, was %s" % (name, now[key], before.get(key)) for key, name in names if now[key] != before.get(key)
+        ]
         return Failure(
             EXIT_SOURCE,
             "source_changed",
@@ -174,7 +181,13 @@ class Source:
 
 
 def identity_of(found):
-    return {"size": found.st_size, "mtimeNs": found.st_mtime_ns, "inode": found.st_ino}
+    # The time of change, too: rsync --inplace and disk images leave new bytes behind an old time of modification.
+    return {
+        "size": found.st_size,
+        "mtimeNs": found.st_mtime_ns,
+        "ctimeNs": found.st_ctime_ns,
+        "inode": found.st_ino,
+    }
 
 
 def readable(path):
@@ -255,9 +268,10 @@ class State:
     def load(self):
         try:
             with open(self._path, encoding="utf-8") as file:
-                return json.load(file)
+                values = json.load(file)
         except (FileNotFoundError, ValueError):
             return None
+        return values if isinstance(values, dict) else None
 
     def save(self, values):
         draft = self._path + ".new"
@@ -310,6 +324,8 @@ class Gateway:
     def __init__(self, url, api_key, timeout_seconds, ca_file):
         place = urllib.parse.urlsplit(url)
         self.url = url.rstrip("/")
+        # It has answered as a gateway: what stands in for it now will pass.
+        self.is_known = False
         self._host, self._port = place.hostname, place.port
         self._base_path = place.path.rstrip("/")
         self._timeout_seconds = timeout_seconds
@@ -358,11 +374,14 @@ class Answer:
     def __init__(self, response):
         self.status = response.status
         self._retry_after = response.getheader("Retry-After")
+        self.location = response.getheader("Location")
         body = response.read()
         is_json = "json" in (response.getheader("Content-Type") or "")
         if self.is_success and body and not is_json:
             raise ValueError("the answer is not a gateway's")
         self.body = json.loads(body.decode("utf-8")) if is_json else {}
+        if not isinstance(self.body, dict):
+            raise ValueError("the answer is not a gateway's")
 
     @property
     def is_success(self):
@@ -372,7 +391,8 @@ class Answer:
     def is_temporary(self):
         if self.status == 409:
             return self.body.get("code") == "busy"
-        return self.status in (408, 425, 429, 500, 502, 503, 504, 507)
+        # Proxies have faults of their own beyond the registered ones: 520 to 530.
+        return self.status in (408, 425, 429) or self.status >= 500 and self.status not in (501, 505)
 
     @property
     def retry_after_seconds(self):
@@ -414,8 +434,9 @@ class Line:
         finally:
             self._progress.landed(self._sent_bytes)
         if answer.is_success:
+            self._gateway.is_known = True
             return answer
-        raise meaning_of(answer)
+        raise meaning_of(answer, self._gateway)
 
     def cut(self):
         """From another thread: whatever it waits for ends now."""
@@ -496,7 +517,7 @@ def words_of(error):
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def meaning_of(answer):
+def meaning_of(answer, gateway):
     status, problem = answer.status, answer.body
     if answer.is_temporary:
         return Temporary(str(answer), answer.retry_after_seconds, is_break=status == 408)
@@ -504,6 +525,13 @@ def meaning_of(answer):
         return Failure(EXIT_NOT_AUTHORISED, problem.get("code", "unauthorized"), str(answer))
     if problem.get("code") == "upload_not_found":
         return Failure(EXIT_NO_UPLOAD, "upload_not_found", "%s --restart begins anew" % answer, resumable=False)
+    if 300 <= status < 400 and answer.location:
+        message = "%s sends elsewhere, to %s: name that server" % (gateway.url, answer.location)
+        return Failure(EXIT_REFUSED, "redirected", message)
+    if status in (404, 410) and "code" not in problem:
+        # A proxy that has no gateway behind it just now, or something else altogether.
+        message = "what answers at %s (with status %d) is not a gateway" % (gateway.url, status)
+        return Temporary(message) if gateway.is_known else Failure(EXIT_REFUSED, "no_gateway", message)
     if status == 410:
         return UploadGone(problem.get("detail") or "The upload is gone.")
     if problem.get("code") == "digest_mismatch":
@@ -543,19 +571,28 @@ class Patience:
         self._give_up_seconds = give_up_seconds
         self._stop = stop
         self._report = report
-        self._hopeful_since = time.monotonic()
+        # Since the first failure after something got through: what takes long has not failed.
+        self._failing_since = None
 
     def renew(self):
-        self._hopeful_since = time.monotonic()
+        self._failing_since = None
 
     def wait(self, trouble, tries, part_number=None):
         pause = self._pause(trouble, tries)
-        if time.monotonic() + pause - self._hopeful_since > self._give_up_seconds:
-            message = "%s. Nothing got through for %s: run it again later"
-            raise Failure(EXIT_TEMPORARY, "temporary", message % (trouble, duration(self._give_up_seconds)))
+        now = time.monotonic()
+        since = self._failing_since
+        if since is None:
+            self._failing_since = since = now
+        if now + pause - since > self._give_up_seconds:
+            raise Failure(EXIT_TEMPORARY, "temporary", self._hopeless(trouble, pause, now - since))
         self._report.retry(str(trouble), pause, part_number)
         if self._stop.wait(pause):
             raise Stopped()
+
+    def _hopeless(self, trouble, pause, failing_seconds):
+        if pause > self._give_up_seconds:
+            return "%s. The gateway asks to come back in %s: run it again then" % (trouble, duration(pause))
+        return "%s. Nothing got through for %s: run it again later" % (trouble, duration(failing_seconds + pause))
 
     def _pause(self, trouble, tries):
         if trouble.retry_after_seconds is not None:
@@ -696,7 +733,12 @@ class Push:
         completed = None
         while completed is None:
             slots = self._find_missing(upload)
+            rounds = 0
             while slots:
+                if rounds == MOST_ROUNDS:
+                    message = "The gateway keeps losing parts that it has taken."
+                    raise Failure(EXIT_REFUSED, "parts_lost", message)
+                rounds += 1
                 self._send_all(slots)
                 slots = self._find_missing(upload)
             completed = self._complete(upload)
@@ -711,9 +753,12 @@ class Push:
         if is_resumed:
             upload = self._call(Request("GET", "/uploads/" + self.upload_id)).body
         else:
-            upload = self._create(remembered["idempotencyKey"])
-            self.upload_id = upload["id"]
-            self._state.save(dict(remembered, uploadId=self.upload_id))
+            upload = self._create(remembered)
+            self.upload_id = upload.get("id")
+            if self.upload_id is not None:
+                self._state.save(dict(remembered, uploadId=self.upload_id))
+        if not UPLOAD_FIELDS <= upload.keys():
+            raise Failure(EXIT_REFUSED, "no_gateway", "what answers at %s is not a gateway" % self._gateway.url)
         if upload["state"] in ("aborting", "aborted", "deleted"):
             raise UploadGone("The upload that was begun is gone (%s)." % upload.get("reason", upload["state"]))
         self._chunk = ChunkSize(max(SMALLEST_CHUNK_BYTES, min(upload["partSize"], self._source.size)))
@@ -732,15 +777,18 @@ class Push:
             self._state.save(remembered)
         return remembered
 
-    def _create(self, idempotency_key):
-        body = {"key": self._options.key, "size": self._source.size}
-        return self._call(json_request("POST", "/uploads", body, {"Idempotency-Key": idempotency_key})).body
+    def _create(self, remembered):
+        """The same one again, where it has been created already and the answer was lost."""
+        body = {"key": self._options.key, "size": remembered["size"]}
+        headers = {"Idempotency-Key": remembered["idempotencyKey"]}
+        return self._call(json_request("POST", "/uploads", body, headers)).body
 
     def _drop_earlier(self):
         remembered = self._state.load() or {}
-        if "uploadId" in remembered:
+        if remembered:
             try:
-                self._call(Request("DELETE", "/uploads/" + remembered["uploadId"]))
+                upload_id = remembered.get("uploadId") or self._create(remembered)["id"]
+                self._call(Request("DELETE", "/uploads/" + upload_id))
             except (UploadGone, Failure) as refusal:
                 # What is over already needs no end.
                 if isinstance(refusal, Failure) and refusal.exit_code not in (EXIT_NO_UPLOAD, EXIT_REFUSED):

@@ -2,6 +2,7 @@ import type { CreateJson, PartJson, PartListJson, SignedPartsJson, UploadJson, U
 import { InterruptedError, isPartwayError, TemporaryError, UsageError } from './errors.ts';
 import { failureOf } from './failure-of.ts';
 import type { ServerOptions } from './options.ts';
+import { serverOf } from './server-url.ts';
 import { isPart, isPartList, isProgress, isSignedList, isUpload, isUploadList, parseAs, type Shape } from './shapes.ts';
 import { type HttpAnswer, LineError, type RequestBody, type Transport } from './transport/transport.ts';
 import { orStopped } from './wait.ts';
@@ -270,7 +271,7 @@ export class PartwayClient {
       throw new TemporaryError(`${new URL(input.url).host}: ${error.message}`, {
         code: 'line',
         cause: error,
-        isBreak: sentBytes > 0,
+        isBreak: sentBytes > 0 || error.isBlind,
       });
     }
   }
@@ -297,16 +298,4 @@ function meaningOf(error: unknown, signal: AbortSignal): unknown {
 function requireKey(key: string | undefined): void {
   if (key === undefined || /^[!-~]*$/.test(key)) return;
   throw new UsageError('apiKey: it has characters that no API key has');
-}
-
-/** @throws UsageError */
-function serverOf(given: string | URL): string {
-  const url = URL.parse(String(given));
-  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
-    throw new UsageError(`server: ${String(given)} is not the URL of a gateway, such as http://127.0.0.1:8080`);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new UsageError('server: no secrets in URLs, which are logged; apiKey takes the key');
-  }
-  return url.href.replace(/\/+$/, '');
 }

@@ -45,7 +45,8 @@ export class Direct {
     const { client, upload, signal, gate, progress, parallelism, patience } = this.#run;
     const checksum = await this.#checksumOf(slot);
     await gate.pass(signal);
-    const signed = await client.sign(upload.id, slot.partNumber, checksum, { signal });
+    // Its failures tell nothing of the store.
+    const signed = await patience.retry(() => client.sign(upload.id, slot.partNumber, checksum, { signal }));
     if (signed === undefined) throw new TemporaryError('the gateway signed no URL', { code: 'no_gateway' });
     const flight = progress.launch();
     try {

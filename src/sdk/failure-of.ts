@@ -40,6 +40,11 @@ export function failureOf(answer: HttpAnswer, from: Answerer): PartwayError {
     const foreign = { ...details, code: 'no_gateway' };
     return from.isKnown ? new TemporaryError(message, foreign) : new RefusedError(message, foreign);
   }
+  const location = answer.header('location');
+  if (status >= 300 && status < 400 && location !== undefined) {
+    const message = `${from.server} sends elsewhere, to ${location}: name that server`;
+    return new RefusedError(message, { ...details, code: 'redirected' });
+  }
   // The gateway's word for a path that it does not have.
   const hint = code === 'not_found' ? ` Is there more in the server's URL, ${from.server}, than there should be?` : '';
   return new RefusedError(said + hint, details);

@@ -1,8 +1,27 @@
-import { IntegrityError, UsageError } from './errors.ts';
+import { crcOf } from './crc-of.ts';
+import { IntegrityError, SourceError, UsageError } from './errors.ts';
 import { parseCrc32 } from './hashes.ts';
 import type { Run } from './run.ts';
 import { Slot } from './slot.ts';
 import type { SeekableSource } from './sources/source.ts';
+
+/**
+ * The source's own CRC-32 of each part that is on record: of an upload that is gone on with by its id alone nothing else
+ * tells that its parts came from this source.
+ * @throws SourceError
+ */
+export async function requireSameParts(run: Run, source: SeekableSource): Promise<void> {
+  const { client, upload, patience, signal } = run;
+  const found = await patience.retry(() => Array.fromAsync(client.listParts(upload.id, { signal })));
+  for (const { partNumber, offset, size, checksum } of found.flatMap(({ parts }) => parts)) {
+    const stored = parseCrc32(checksum);
+    if (offset === undefined || stored === undefined) continue;
+    if ((await crcOf(run, new Slot({ partNumber, offset, sizeBytes: size }, source.range))) === stored) continue;
+    throw new SourceError(`Part ${partNumber} of upload ${upload.id} has other bytes than the source.`, {
+      code: 'source_changed',
+    });
+  }
+}
 
 /** The slots of which bytes are missing, by the gateway's word. What is on record of the others is checked on the way. */
 export async function missingSlots(run: Run, source: SeekableSource): Promise<Slot[]> {

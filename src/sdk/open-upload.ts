@@ -1,8 +1,9 @@
 import type { PartwayClient } from './client.ts';
 import type { CreateJson, UploadJson } from './contract.ts';
-import { isNoUploadError, isRefusedError, isTemporaryError, NoUploadError, SourceError } from './errors.ts';
+import { isNoUploadError, isRefusedError, isTemporaryError, NoUploadError, SourceError, UsageError } from './errors.ts';
 import type { Hashes } from './hashes.ts';
 import type { ResumeRecord, UploadOptions } from './options.ts';
+import { resumeFingerprint } from './resume-fingerprint.ts';
 import type { Patience } from './retrying.ts';
 import type { Source } from './sources/source.ts';
 import { orStopped } from './wait.ts';
@@ -36,7 +37,11 @@ export interface Unheard {
  */
 export async function openUpload(opening: Opening): Promise<OpenedUpload> {
   const { options, source } = opening;
-  if (options.uploadId !== undefined) return look(opening, options.uploadId);
+  if (options.uploadId !== undefined) {
+    const named = await look(opening, options.uploadId);
+    requireNamed(options, named.upload);
+    return named;
+  }
   if (source.kind === 'stream') return { upload: await create(opening, newKey()), isResumed: false };
   const remembered = await recall(opening);
   if (remembered.uploadId !== undefined) {
@@ -76,10 +81,13 @@ export async function dropEarlier(opening: Opening): Promise<void> {
     resolved(options.resumeStore?.get(fingerprintOf(options, client, source.place))),
     signal,
   );
-  const uploadId = remembered?.uploadId;
-  if (uploadId !== undefined) {
+  if (remembered !== undefined) {
     await patience
-      .retry(() => client.abort(uploadId, { signal }))
+      .retry(async () => {
+        // Whether it was created was not heard: asked again, the gateway tells.
+        const uploadId = remembered.uploadId ?? (await create(opening, remembered.idempotencyKey)).id;
+        await client.abort(uploadId, { signal });
+      })
       .catch((error: unknown) => {
         // What is over already needs no end.
         if (!isNoUploadError(error) && !isRefusedError(error)) throw error;
@@ -94,6 +102,12 @@ function isMeant({ options, source }: Opening, upload: UploadJson): boolean {
   return (
     (key === undefined || upload.key === key) && (options.bucket === undefined || upload.bucket === options.bucket)
   );
+}
+
+/** @throws UsageError where an upload is gone on with that is for another key or bucket than is asked for */
+function requireNamed({ key, bucket }: UploadOptions, upload: UploadJson): void {
+  if ((key ?? upload.key) === upload.key && (bucket ?? upload.bucket) === upload.bucket) return;
+  throw new UsageError(`uploadId: upload ${upload.id} is for ${upload.key} in ${upload.bucket}.`);
 }
 
 function keyOf(options: UploadOptions, source: Source): string | undefined {
@@ -191,13 +205,8 @@ export function preferredPartSize({ kind, sizeBytes = 0 }: Pick<Source, 'kind' |
   return sizeBytes <= mostParts * largePartBytes ? largePartBytes : undefined;
 }
 
-/** The name under which an upload is remembered, where the caller gives none. */
 function fingerprintOf(options: UploadOptions, client: PartwayClient, place: string): string {
-  // An upload keeps the condition that it was begun with.
-  const condition = options.ifNoneMatch === undefined ? [] : [options.ifNoneMatch];
-  return (
-    options.fingerprint ?? JSON.stringify([client.server, options.bucket ?? '', options.key ?? '', place, ...condition])
-  );
+  return options.fingerprint ?? resumeFingerprint({ ...options, server: client.server }, place);
 }
 
 /** A store of the caller's may answer at once. */

@@ -56,10 +56,10 @@ export class ChunkSize {
     return this.#epoch;
   }
 
-  /** Several requests that broke at once are one break. What got through is what may get through again. */
+  /** Several requests that broke at once are one break. What got through, where that is known, may get through again. */
   broke(epoch: number, sentBytes: number): void {
     if (epoch !== this.#epoch) return;
-    this.#set(Math.max(smallestChunkBytes, Math.min(this.#bytes / 2, sentBytes)));
+    this.#set(Math.max(smallestChunkBytes, Math.min(this.#bytes / 2, sentBytes || Number.POSITIVE_INFINITY)));
   }
 
   held(): void {

@@ -65,6 +65,12 @@ export class Progress {
     };
   }
 
+  /** Another upload is begun, or gone on with. */
+  beginAnew(): void {
+    this.totalBytes = undefined;
+    this.resumedBytes = 0;
+  }
+
   /** What is stored, as the gateway tells it. The first time: by earlier calls. */
   begin(found: {
     readonly totalBytes: number;

@@ -55,8 +55,11 @@ export class Patience {
     const nowMs = performance.now();
     this.#failingSinceMs ??= nowMs;
     if (nowMs + delayMs - this.#failingSinceMs <= this.#giveUpAfterMs) return;
-    const seconds = Math.round(this.#giveUpAfterMs / 1000);
-    throw new TemporaryError(`${error.message}. Nothing got through for ${seconds} s: run it again later`, {
+    const why =
+      delayMs > this.#giveUpAfterMs
+        ? `It asks to come back in ${Math.round(delayMs / 1000)} s: run it again then`
+        : `Nothing got through for ${Math.round((nowMs + delayMs - this.#failingSinceMs) / 1000)} s: run it again later`;
+    throw new TemporaryError(`${error.message}. ${why}`, {
       code: 'gave_up',
       status: error.status,
       problem: error.problem,

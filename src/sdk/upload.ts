@@ -11,7 +11,7 @@ import {
   UsageError,
 } from './errors.ts';
 import type { Hashes } from './hashes.ts';
-import { missingSlots } from './missing-slots.ts';
+import { missingSlots, requireSameParts } from './missing-slots.ts';
 import { dropEarlier, forget, type Opening, openUpload, settle, type Unheard } from './open-upload.ts';
 import type { UploadMode, UploadOptions, UploadProgress, UploadResult, UploadTask } from './options.ts';
 import { ChunkSize, Parallelism, Throttle } from './pace.ts';
@@ -49,6 +49,7 @@ export class RunningUpload implements UploadTask {
   readonly #gate = new Gate();
   readonly #stop = new AbortController();
   #uploadId: string | undefined;
+  #source: Source | undefined;
   #mode: 'relay' | 'direct' = 'relay';
   #isOver = false;
   readonly #unheard: Unheard = {};
@@ -87,8 +88,13 @@ export class RunningUpload implements UploadTask {
   }
 
   async abort(): Promise<void> {
+    const wasOver = this.#isOver;
     this.#stop.abort(new AbortedError());
-    await this.finished.catch(() => {});
+    const isCompleted = await this.finished.then(
+      () => true,
+      () => false,
+    );
+    if (wasOver && !isCompleted && this.#uploadId !== undefined) await this.#drop(this.#source);
   }
 
   async #upload(given: unknown): Promise<UploadResult> {
@@ -99,6 +105,7 @@ export class RunningUpload implements UploadTask {
     let source: Source | undefined;
     try {
       source = await this.#platform.open(given);
+      this.#source = source;
       if (source.kind === 'stream') source = { ...source, sizeBytes: this.#options.sizeBytes };
       return await this.#send(source);
     } catch (error) {
@@ -165,6 +172,7 @@ export class RunningUpload implements UploadTask {
     await this.#gate.pass(opening.signal);
     const { upload, isResumed } = await openUpload(opening);
     this.#uploadId = upload.id;
+    this.#progress.beginAnew();
     const resumedBytes = isResumed ? upload.receivedBytes : 0;
     options.onEvent?.({ type: 'start', upload, resumedBytes });
     if (upload.state === 'completed') return this.#completed(opening, upload, undefined);
@@ -176,6 +184,7 @@ export class RunningUpload implements UploadTask {
   }
 
   async #sendSeekable(opening: Opening, run: Run, source: SeekableSource): Promise<UploadResult> {
+    if (this.#options.uploadId !== undefined) await requireSameParts(run, source);
     const roads = new Roads(run, this.#modeFor(run.upload));
     for (let round = 1; round <= mostRounds; round++) {
       let slots = await missingSlots(run, source);
@@ -276,12 +285,18 @@ export class RunningUpload implements UploadTask {
     if (isPartwayError(error)) error.uploadId = this.#uploadId;
     if (!isOver || (this.#uploadId === undefined && this.#unheard.create === undefined)) return undefined;
     if (isPartwayError(error)) error.isResumable = false;
+    const completed = await this.#drop(source);
+    return completed && this.#resultOf(completed, undefined);
+  }
+
+  /** @returns the upload where it is completed */
+  async #drop(source: Source | undefined): Promise<UploadJson | undefined> {
     const completed = await this.#abort();
     if (source !== undefined) {
       const signal = AbortSignal.timeout(lastWordsMs);
       await this.#within((opening) => forget({ ...opening, signal }), source).catch(() => {});
     }
-    return completed && this.#resultOf(completed, undefined);
+    return completed;
   }
 
   /** @returns the upload where it is completed */

@@ -362,7 +362,9 @@ describe('several files', () => {
     const { code, stderr } = await partway(args);
     expect({ code, stderr }).toEqual({
       code: 0,
-      stderr: expect.stringMatching(/^several-x: is pushed already\n3 files pushed: 2.9 KiB, 2.0 KiB sent in/),
+      stderr: expect.stringMatching(
+        /^several-x: is pushed already \(--restart pushes it again\)\n3 files pushed: 2.9 KiB, 2.0 KiB sent in/,
+      ),
     });
     expect(bytesIn(sdk.line, isData)).toBe(2004);
     await expectStored('s/several-y', Buffer.concat([bytesOf(1000, 'y'), Buffer.from('more')]));

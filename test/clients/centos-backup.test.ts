@@ -104,6 +104,27 @@ describe.skipIf(pythons.length === 0)('the nightly backup', () => {
     expect(await spooled()).toEqual([]);
   });
 
+  test.each([
+    [8, ['aaa-refused', 'zzz'], ['aaa-refused']],
+    [5, ['aaa-refused'], ['aaa-refused', 'zzz']],
+  ])('a file that ends with %d: the others are pushed, unless they would meet the same', async (ends, tried, left) => {
+    const client = await provide(
+      'refusing.py',
+      `import sys\nprint(sys.argv[1].split('/')[-1])\nsys.exit(${ends} if 'aaa' in sys.argv[1] else 0)\n`,
+    );
+    await mkdir(join(folder, 'state/spool'), { recursive: true });
+    for (const name of ['aaa-refused', 'zzz']) await writeFile(join(folder, 'state/spool', name), name);
+    const { code, output } = await backUp({ BACKUP_DIRECTORY: '', BACKUP_DATABASE: 'none', PARTWAY_PUSH: client });
+    expect(code).toBe(ends);
+    expect(
+      output
+        .trim()
+        .split('\n')
+        .filter((line) => tried.includes(line)),
+    ).toEqual(tried);
+    expect(await spooled()).toEqual(left);
+  });
+
   test('what the gateway has forgotten is pushed anew', async () => {
     const client = await provide(
       'forgotten.py',

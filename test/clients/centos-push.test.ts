@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { appendFile, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -377,7 +377,8 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
     test('an upload that is gone again ends with 4', async () => {
       const path = await fileOf('gone-again', bytesOf(MiB, 'gone again'));
       const problem = { type: 'about:blank', status: 410, title: 'Upload gone', detail: 'Lost.', code: 'upload_gone' };
-      proxy.rule({ match: isPart, fault: { kind: 'answer', status: 410, body: JSON.stringify(problem) } });
+      const fault = { kind: 'answer', status: 410, contentType: 'application/problem+json' } as const;
+      proxy.rule({ match: isPart, fault: { ...fault, body: JSON.stringify(problem) } });
       expect(await push([path, proxy.url])).toMatchObject({ code: 4 });
       expect(proxy.requests.filter(isCreate)).toHaveLength(2);
     });
@@ -469,6 +470,84 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       const { code, stderr } = await push(args);
       expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(hint) });
       expect(stderr).not.toContain('secret@');
+    });
+
+    test.each([
+      [404, 'text'],
+      [410, 'text'],
+      [520, 'text'],
+      [503, 'text'],
+    ])('%d of what stands in front of the gateway will pass, and the upload stays', async (status) => {
+      const key = `in-front-${status}`;
+      const bytes = bytesOf(20 * MiB, key);
+      proxy.rule({ match: isPart, after: 1, times: 1, fault: { kind: 'answer', status, body: '<html>' } });
+      expect(await push([await fileOf(key, bytes), proxy.url])).toMatchObject({ code: 0 });
+      expect(proxy.requests.filter(isCreate)).toHaveLength(1);
+      await expectStored(key, bytes);
+    });
+
+    test.each(['{}', '[]'])('%s is no answer of a gateway: 8 or 5', async (body) => {
+      const path = await fileOf('odd-json', bytesOf(KiB, 'odd-json'));
+      proxy.rule({
+        match: isCreate,
+        fault: { kind: 'answer', status: 200, contentType: 'application/json', body },
+      });
+      const ended = await push([path, proxy.url, '--give-up-after', '1']);
+      expect([5, 8]).toContain(ended.code);
+      expect(ended.stderr).toContain('is not a gateway');
+      expect(ended.stderr).not.toContain('Traceback');
+    });
+
+    test('where what it sends is not kept, it ends with 8', async () => {
+      const path = await fileOf('not-kept', bytesOf(2 * partBytes, 'not-kept'));
+      proxy.rule({
+        match: isPart,
+        fault: { kind: 'answer', status: 200, contentType: 'application/json', body: '{}' },
+      });
+      const ended = await push([path, proxy.url]);
+      expect(ended).toMatchObject({ code: 8, stderr: expect.stringContaining('keeps losing parts') });
+    });
+
+    test('a request that takes longer than its patience may break once', async () => {
+      const bytes = bytesOf(8 * MiB, 'long');
+      proxy.rule({ match: isPart, times: 1, fault: { kind: 'reset', at: { on: 'request', afterBytes: 7 * MiB } } });
+      const args = ['--limit-rate', '4M', '--give-up-after', '1', '--parallel', '1'];
+      expect(await push([await fileOf('long', bytes), proxy.url, ...args])).toMatchObject({ code: 0 });
+      await expectStored('long', bytes);
+    });
+
+    test('a file rewritten in place under its old time of modification has changed', async () => {
+      const path = await fileOf('in-place', bytesOf(24 * MiB, 'old'));
+      const old = new Date('2026-01-01');
+      await utimes(path, old, old);
+      const held = proxy.rule({ match: isPart, after: 1, fault: { kind: 'hold' } });
+      const first = start([path, proxy.url, '--parallel', '1']);
+      await held.reached;
+      first.kill('SIGKILL');
+      await first.ended;
+      proxy.clear();
+      await writeFile(path, bytesOf(24 * MiB, 'new'), { flag: 'r+' });
+      await utimes(path, old, old);
+      const ended = await push([path, proxy.url]);
+      expect(ended).toMatchObject({ code: 3, stderr: expect.stringContaining('time of change') });
+    });
+
+    test('a FIFO is no regular file, and a state file of another hand is none', async () => {
+      const fifo = join(folder, 'fifo');
+      execFileSync('mkfifo', [fifo]);
+      expect(await push([fifo, proxy.url])).toMatchObject({ code: 3 });
+      const path = await fileOf('foreign', bytesOf(KiB, 'foreign'));
+      const state = join(folder, 'foreign-state');
+      const held = proxy.rule({ match: isPart, fault: { kind: 'hold' } });
+      const first = start([path, proxy.url], { XDG_STATE_HOME: state });
+      await held.reached;
+      first.kill('SIGKILL');
+      await first.ended;
+      proxy.clear();
+      for (const name of await readdir(join(state, 'partway'))) {
+        if (name.endsWith('.json')) await writeFile(join(state, 'partway', name), '[]');
+      }
+      expect(await push([path, proxy.url], { XDG_STATE_HOME: state })).toMatchObject({ code: 0 });
     });
 
     test('what is no gateway ends with 8', async () => {

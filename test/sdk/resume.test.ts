@@ -1,13 +1,20 @@
 import dns from 'node:dns';
 import { appendFile, utimes, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { openSource } from '../../src/sdk/index.ts';
 import {
   isInterruptedError,
   isSourceError,
   isTemporaryError,
+  isUsageError,
+  PartwayClient,
+  resumeFingerprint,
   type UploadEvent,
   upload,
 } from '../../src/sdk/node/index.ts';
+import { nodeHashes } from '../../src/sdk/node/node-hashes.ts';
+import { fetchTransport } from '../../src/sdk/transport/fetch-transport.ts';
+import { RunningUpload } from '../../src/sdk/upload.ts';
 import { bytesOf } from '../protocols/rest/rest-client.ts';
 import {
   bytesIn,
@@ -54,7 +61,7 @@ async function interrupted(path: string, key: string, whole: number, mode: 'rela
   stop.abort();
   await expect(task.finished).rejects.toSatisfy(isInterruptedError);
   sdk.clear();
-  return { resumeStore, uploadId: task.uploadId };
+  return { resumeStore, uploadId: task.uploadId, task };
 }
 
 test('interrupted and called again, it sends only what is missing', async () => {
@@ -100,6 +107,46 @@ test('an upload of another size is not gone on with', async () => {
   const task = upload({ path: other }, { server: sdk.line.url, uploadId });
   await expect(task.finished).rejects.toSatisfy(isSourceError);
   expect(bytesIn(sdk.line, isData)).toBe(0);
+});
+
+test('by its id it goes on neither with another source nor to another key', async () => {
+  const path = await sdk.fileOf('id-one', bytesOf(4 * partBytes, 'id-one'));
+  const { uploadId } = await interrupted(path, 'id-one', 2);
+  const other = await sdk.fileOf('id-other', bytesOf(4 * partBytes, 'id-other'));
+  const options = { server: sdk.line.url, mode: 'relay' as const, uploadId };
+  await expect(upload({ path: other }, options).finished).rejects.toMatchObject({ code: 'source_changed' });
+  await expect(upload({ path }, { ...options, key: 'elsewhere' }).finished).rejects.toSatisfy(isUsageError);
+  expect(bytesIn(sdk.line, isData)).toBe(0);
+});
+
+test('given up after it was interrupted, nothing of it is left', async () => {
+  const path = await sdk.fileOf('given-up', bytesOf(4 * partBytes, 'given-up'));
+  const { resumeStore, task } = await interrupted(path, 'given-up', 2);
+  expect(resumeStore.records.size).toBe(1);
+  await task.abort();
+  expect(resumeStore.records.size).toBe(0);
+  await expect(upload({ path }, { server: sdk.line.url, uploadId: task.uploadId }).finished).rejects.toMatchObject({
+    code: 'upload_gone',
+  });
+});
+
+test('with restart, an upload whose creation was never heard of is not left open', async () => {
+  const path = await sdk.fileOf('unheard', bytesOf(2 * partBytes, 'unheard'));
+  const resumeStore = memoryStore();
+  sdk.line.rule({ match: isCreate, fault: { kind: 'dropAnswer' } });
+  const options = { server: sdk.line.url, key: 'unheard', mode: 'relay' as const, resumeStore };
+  await expect(upload({ path }, { ...options, giveUpAfterMs: 1 }).finished).rejects.toSatisfy(isTemporaryError);
+  expect(resumeStore.records.size).toBe(1);
+  sdk.clear();
+  await upload({ path }, { ...options, restart: true }).finished;
+  const client = new PartwayClient({ server: sdk.line.url });
+  const { uploads } = await client.listPage({ prefix: 'unheard' });
+  expect(uploads.map(({ state }) => state).toSorted()).toEqual(['aborted', 'completed']);
+});
+
+test('the server is the same with and without a slash at its end', () => {
+  const of = (server: string) => resumeFingerprint({ server, key: 'k' }, '/a');
+  expect(of('http://127.0.0.1:8080/')).toBe(of('http://127.0.0.1:8080'));
 });
 
 test('a source that changed in between stops it; with restart it begins anew', async () => {
@@ -193,6 +240,19 @@ test('an upload that somebody gave up is begun anew', async () => {
   await upload({ path }, { server: sdk.line.url, key: 'anew', mode: 'relay', resumeStore, onEvent }).finished;
   expect(events.map(({ type }) => type)).toEqual(['restart', 'start', 'mode']);
   await expectStored('anew', bytes);
+});
+
+test('by fetch, which can not tell how much it sent, a line that carries no whole part carries smaller ranges', async () => {
+  const bytes = bytesOf(2 * partBytes, 'by-fetch');
+  const fault = { kind: 'reset', at: { on: 'request', afterBytes: 1.5 * MiB } } as const;
+  sdk.line.rule({
+    match: (request) => isData(request) && Number(request.headers.get('content-length')) > 1.5 * MiB,
+    fault,
+  });
+  const platform = { transport: fetchTransport, hashes: nodeHashes, open: openSource };
+  const options = { server: sdk.line.url, key: 'by-fetch', mode: 'relay', giveUpAfterMs: 20_000 } as const;
+  await new RunningUpload(platform, new Blob([bytes]), options).finished;
+  await expectStored('by-fetch', bytes);
 });
 
 test('a line that breaks every 300 KiB is enough', async () => {

@@ -291,6 +291,17 @@ describe('straight to the store', () => {
     expect(events).toMatchObject([{ type: 'start' }, { type: 'mode', mode: 'direct' }]);
   });
 
+  test('a gateway that signs no URL just now is asked again, and the store is not taken for out of reach', async () => {
+    if (sdk.storeLine === undefined) return;
+    const path = await sdk.fileOf('unsigned-once', bytesOf(2 * partBytes, 'unsigned-once'));
+    sdk.line.rule({
+      match: ({ path: asked }) => asked.endsWith('/sign'),
+      times: 1,
+      fault: { kind: 'answer', status: 503 },
+    });
+    expect(await upload({ path }, { server: sdk.line.url }).finished).toMatchObject({ mode: 'direct' });
+  });
+
   test('one that can not be reached is left with the first part, and the gateway gets them all', async () => {
     if (sdk.storeLine === undefined) return;
     const bytes = bytesOf(3 * partBytes, 'left');

@@ -44,6 +44,8 @@ export type Fault =
       readonly status: number;
       readonly code?: string;
       readonly body?: string;
+      /** Default: application/xml. */
+      readonly contentType?: string;
       readonly delayMs?: number;
       /** Reads the request's body first. Default true; else the connection ends after the answer. */
       readonly readBody?: boolean;

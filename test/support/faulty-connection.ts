@@ -316,7 +316,7 @@ function answerOf(fault: AnswerFault, request: ProxiedRequest, keepAlive: boolea
       `<Error><Code>${code}</Code><Message>Answered by a test.</Message><RequestId>test</RequestId></Error>`;
   const head = [
     `HTTP/1.1 ${status} ${code}`,
-    'Content-Type: application/xml',
+    `Content-Type: ${fault.contentType ?? 'application/xml'}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     `Connection: ${keepAlive ? 'keep-alive' : 'close'}`,
   ];

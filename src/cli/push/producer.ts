@@ -35,6 +35,12 @@ export function startProducer(command: string, args: readonly string[]): Produce
       if (failure === undefined) return;
       throw new SourceError(`${failure}. Nothing was completed.`, { code: 'producer_failed' });
     })(),
-    stop: () => void (child.exitCode === null && child.signalCode === null && child.kill('SIGTERM')),
+    stop: () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGTERM');
+      // One that ignores it is not waited for.
+      child.stdout.destroy();
+      child.unref();
+    },
   };
 }

@@ -5,6 +5,7 @@ import {
   isPartwayError,
   type PartwayError,
   type ResumeStore,
+  resumeFingerprint,
   type ServerOptions,
   SourceError,
   type UploadOptions,
@@ -65,11 +66,14 @@ export async function runPush(operands: readonly string[], flags: PushFlags): Pr
         continue;
       }
       totals.failed++;
+      totals.sentBytes += outcome.sentBytes;
       exitCode ||= outcome.exitCode;
       if (endsAll(outcome.exitCode)) break;
     }
     if (exitCode === 0) await together.forget().catch((error: unknown) => display.note(String(error)));
-    if (items.length !== 1 || flags.json) display.summary({ ...totals, tookMs: performance.now() - startedMs });
+    // Of one file that fails, the last line tells why.
+    if (items.length !== 1 || (flags.json && exitCode === 0))
+      display.summary({ ...totals, tookMs: performance.now() - startedMs });
   } catch (error) {
     exitCode = exitCodeOf(error);
     display.failed(error, exitCode);
@@ -88,8 +92,9 @@ function endsAll(exitCode: number): boolean {
 async function pushItem(
   pushing: Pushing,
   item: PushItem,
-): Promise<{ readonly result: UploadResult } | { readonly exitCode: number }> {
+): Promise<{ readonly result: UploadResult } | { readonly exitCode: number; readonly sentBytes: number }> {
   const { display, signals } = pushing;
+  delete pushing.current.task;
   display.begin(nameOf(item));
   let producer: Producer | undefined;
   try {
@@ -108,7 +113,7 @@ async function pushItem(
     if (isInterruptedError(error)) error.message = wordsOfEnd(item, pushing.current.task);
     else if (isPartwayError(error)) error.message = asTyped(error) + wordsOfRest(item, error, exitCode);
     display.failed(error, exitCode);
-    return { exitCode };
+    return { exitCode, sentBytes: pushing.current.task?.progress.sentBytes ?? 0 };
   } finally {
     producer?.stop();
     // Whoever writes to it may go on for ever.
@@ -124,15 +129,11 @@ function piecesOfStdin(): AsyncIterable<Uint8Array> {
 }
 
 async function pushFile(pushing: Pushing, path: string, key: string): Promise<UploadResult> {
-  const { state, resumeStore, server, flags, display } = pushing;
-  // An upload keeps the condition that it was begun with.
-  const condition = flags.ifNoneMatch ? ['if-none-match'] : [];
-  const fingerprint = JSON.stringify([String(server.server), flags.bucket ?? '', key, resolve(path), ...condition]);
+  const { state, resumeStore, flags, display } = pushing;
+  const options = optionsOf(pushing, key);
+  const fingerprint = resumeFingerprint(options, resolve(path));
   await using _held = await state.hold(fingerprint, path);
-  pushing.current.task = upload(
-    { path },
-    { ...optionsOf(pushing, key), fingerprint, resumeStore, restart: flags.restart === true },
-  );
+  pushing.current.task = upload({ path }, { ...options, fingerprint, resumeStore, restart: flags.restart === true });
   const result = await pushing.current.task.finished;
   display.pushed(result);
   return result;

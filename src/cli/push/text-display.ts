@@ -34,7 +34,8 @@ export class TextDisplay implements Display {
   event(event: UploadEvent): void {
     if (event.type === 'retry') this.#retried(printable(event.error.message));
     else if (event.type === 'restart') this.note(`${event.reason} It begins anew.`);
-    else if (event.type === 'start' && event.upload.state === 'completed') this.note('is pushed already');
+    else if (event.type === 'start' && event.upload.state === 'completed')
+      this.note('is pushed already (--restart pushes it again)');
     else if (event.type === 'start' && event.resumedBytes > 0) {
       this.note(`resumed at ${formatBytes(event.resumedBytes)}, not sent again`);
     } else if (event.type === 'mode' && event.reason !== undefined) {

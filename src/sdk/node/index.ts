@@ -37,3 +37,4 @@ export type * from '../contract.ts';
 export * from '../errors.ts';
 export type { UploadSource } from '../index.ts';
 export type * from '../options.ts';
+export { resumeFingerprint } from '../resume-fingerprint.ts';

@@ -23,7 +23,10 @@ export const fetchTransport: Transport = async (request) => {
     return answerOf(response, text);
   } catch (error) {
     signal.throwIfAborted();
-    throw new LineError(deadline.aborted ? 'the other side is silent' : messageOf(error), { cause: error });
+    throw new LineError(deadline.aborted ? 'the other side is silent' : messageOf(error), {
+      cause: error,
+      isBlind: body !== undefined,
+    });
   }
 };
 

@@ -34,4 +34,11 @@ export type Transport = (request: HttpRequest) => Promise<HttpAnswer>;
 /** The line broke, or there was none. */
 export class LineError extends Error {
   override readonly name = 'LineError';
+  /** How much had been sent can't be told. */
+  readonly isBlind: boolean;
+
+  constructor(message: string, options: ErrorOptions & { readonly isBlind?: boolean } = {}) {
+    super(message, options);
+    this.isBlind = options.isBlind ?? false;
+  }
 }
