@@ -56,8 +56,10 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
     if (write.bodyEnd !== undefined && reader.isDrained && at + sizeBytes < write.bodyEnd) throw lengthError('fewer');
     // Known in time, the end makes what came a part, however short.
     if (place.endsUpload && !write.checkpoint?.isDue && (await reader.isEndNext())) write.totalBytes ??= at + sizeBytes;
-    if (sizeBytes > 0 && at + sizeBytes === write.wantedEnd) await requireEnd(write, reader);
-    if (at + sizeBytes === write.bodyEnd) await write.stated?.verify();
+    if (at + sizeBytes === write.wantedEnd) {
+      if (sizeBytes > 0) await requireEnd(write, reader);
+      if (reader.isDrained || at + sizeBytes === write.bodyEnd) await write.verify();
+    }
   } catch (error) {
     failure = error;
   }

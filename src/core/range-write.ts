@@ -49,6 +49,8 @@ export class RangeWrite {
   readonly chain: RunningMd5 | undefined;
   /** Nothing counts until these are true of the whole body. */
   readonly stated: StatedDigests | undefined;
+  /** The last byte counts only if these are true of the whole body. */
+  readonly whole: StatedDigests | undefined;
   /** Where the body ends, if its length is known. */
   readonly bodyEnd: number | undefined;
   /** Of an append writer whose bytes count as they come. */
@@ -80,6 +82,7 @@ export class RangeWrite {
       readonly totalBytes: number | undefined;
       readonly chain: RunningMd5 | undefined;
       readonly stated: StatedDigests | undefined;
+      readonly whole: StatedDigests | undefined;
       readonly bodyEnd: number | undefined;
       readonly checkpoint: Checkpoint | undefined;
       readonly onOffset: ((offset: number) => void) | undefined;
@@ -95,6 +98,7 @@ export class RangeWrite {
     this.totalBytes = input.totalBytes;
     this.chain = input.chain;
     this.stated = input.stated;
+    this.whole = input.whole;
     this.bodyEnd = input.bodyEnd;
     this.checkpoint = input.checkpoint;
     this.onOffset = input.onOffset;
@@ -213,9 +217,21 @@ export class RangeWrite {
 
   /** The body is whole: what waits for that counts, in its order. @throws UploadError `digest_mismatch`, … */
   async settle(): Promise<void> {
-    await this.stated?.verify();
+    await this.verify();
     this.#waiting.sort((a, b) => a.offset - b.offset);
     for (let piece = this.#waiting.shift(); piece !== undefined; piece = this.#waiting.shift()) await count(piece);
+  }
+
+  /** Shown all bytes of the body in their order. */
+  see(chunk: Buffer): void {
+    this.stated?.see(chunk);
+    this.whole?.see(chunk);
+  }
+
+  /** Once all of the body was seen. @throws UploadError `digest_mismatch` */
+  async verify(): Promise<void> {
+    await this.stated?.verify();
+    await this.whole?.verify();
   }
 
   /** What waits will not count. */

@@ -68,7 +68,7 @@ export async function streamSlot(
         await isRead.promise;
         // It may complete the upload.
         if (await reader.hasMore()) throw lengthError('more');
-        await write.stated?.verify();
+        await write.verify();
       }
       live.seal();
     },

@@ -47,6 +47,8 @@ export interface WriteRangeInput {
   readonly chunkSizeBytes?: number | undefined;
   /** What the client states of the body, base64: it counts as a whole if they are true, and nothing of it if not. */
   readonly digests?: Digests | TrailingDigests | undefined;
+  /** Of a body that is the whole: its bytes count as they come, the last of them only if these are true. */
+  readonly wholeDigests?: Digests | undefined;
   /** Hears how far the durable bytes reach, each time that more are. */
   readonly onOffset?: ((offset: number) => void) | undefined;
   /** Called once, when bytes are wanted: until then the client need not send them. */
@@ -92,6 +94,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     totalBytes,
     chain,
     stated,
+    whole: StatedDigests.of(input.wholeDigests),
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
     onOffset: input.onOffset,
@@ -253,7 +256,7 @@ function isEnding(error: unknown): boolean {
 }
 
 function openReader(write: RangeWrite, input: WriteRangeInput, displaced: AbortSignal | undefined): BodyReader {
-  const reader = new BodyReader(write.deps, input.body(), write.stated);
+  const reader = new BodyReader(write.deps, input.body(), write);
   const stop = () => reader.fail(displaced?.reason);
   if (displaced?.aborted) stop();
   else displaced?.addEventListener('abort', stop);

@@ -1,10 +1,11 @@
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
+import { type Digests, isCombinable } from '../../core/digest.ts';
 import { UploadError } from '../../core/errors.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
 import { rangeBodyBytes } from '../http/admission.ts';
-import { contentDigestsOf } from '../http/digest-fields.ts';
+import { contentDigestsOf, parseDigestField } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { bodyLengthOf, rawBodyOf } from '../http/raw-body.ts';
 import { integerOf } from './fields.ts';
@@ -23,6 +24,8 @@ export interface Content {
   readonly sizeBytes: number | undefined;
   /** Of the whole, as far as the request tells. */
   readonly totalBytes: number | undefined;
+  /** Of the whole, where it is this content: what only reading it again could tell later. */
+  readonly wholeDigests: Digests | undefined;
 }
 
 /**
@@ -39,7 +42,19 @@ export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolea
   if (told !== undefined && meant !== undefined && told !== meant) {
     throw inconsistentLength(`The content ends at ${meant}, and Upload-Length is ${told}.`);
   }
-  return { offset, completes, sizeBytes, totalBytes: told ?? meant };
+  return {
+    offset,
+    completes,
+    sizeBytes,
+    totalBytes: told ?? meant,
+    wholeDigests: completes && offset === 0 ? wholeDigestsOf(c.req.header('repr-digest')) : undefined,
+  };
+}
+
+/** RFC 9530, section 3: "Repr-Digest". CRCs of the whole are those of its parts joined, however it comes. */
+function wholeDigestsOf(field: string | undefined): Digests | undefined {
+  if (field === undefined) return undefined;
+  return Object.fromEntries([...parseDigestField(field, 'Repr-Digest')].filter(([name]) => !isCombinable(name)));
 }
 
 /**
@@ -49,7 +64,7 @@ export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolea
 export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<Upload> {
   const { incoming, outgoing } = c.env;
   const principal = c.get('principal');
-  const { offset, completes, sizeBytes, totalBytes } = content;
+  const { offset, completes, sizeBytes, totalBytes, wholeDigests } = content;
   const known = upload.sizeBytes ?? totalBytes;
   if (known !== undefined && offset + (sizeBytes ?? 0) > known) throw await invalidate(c, deps, upload, known);
   if (totalBytes !== undefined && upload.sizeBytes !== undefined && totalBytes !== upload.sizeBytes) {
@@ -73,12 +88,13 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
         // What is left of a representation says nothing of how its client cuts it.
         chunkSizeBytes: completes ? undefined : sizeBytes,
         digests: contentDigestsOf(incoming.headers),
+        wholeDigests,
         onOffset: version === undefined ? undefined : tellProgress(outgoing, { [interopHeader]: String(version) }),
         body: () => rawBodyOf(incoming),
       }),
     );
   } catch (error) {
-    throw error instanceof UploadError ? await refusal(c, deps, upload, { error, offset, known }) : error;
+    throw error instanceof UploadError ? await refusal(c, deps, upload, { error, content, known }) : error;
   }
   if (completes && after.sizeBytes !== undefined && after.offset < after.sizeBytes) {
     throw inconsistentLength(`The content ends at ${after.offset}, and the length is ${after.sizeBytes}.`);
@@ -93,14 +109,20 @@ async function refusal(
   upload: Upload,
   {
     error,
-    offset,
+    content,
     known,
-  }: { readonly error: UploadError; readonly offset: number; readonly known: number | undefined },
+  }: { readonly error: UploadError; readonly content: Content; readonly known: number | undefined },
 ): Promise<UploadError> {
   const { conflict, offset: expected, uploadState } = error.details;
   if (conflict === 'size') return invalidate(c, deps, upload, known);
-  if (conflict === 'gap' && typeof expected === 'number') return mismatchingOffset(expected, offset);
+  if (conflict === 'gap' && typeof expected === 'number') return mismatchingOffset(expected, content.offset);
+  // What came is known to be no part of the whole.
+  if (error.code === 'digest_mismatch' && content.wholeDigests !== undefined) await end(c, deps, upload);
   return uploadState === 'completed' ? inconsistentLength('The upload is completed.') : error;
+}
+
+async function end(c: Context<HttpEnv>, { core }: IetfDeps, upload: Upload): Promise<void> {
+  if (upload.state === 'open') await abortUpload(core, c.get('principal'), upload.id);
 }
 
 /**
@@ -109,11 +131,11 @@ async function refusal(
  */
 async function invalidate(
   c: Context<HttpEnv>,
-  { core }: IetfDeps,
+  deps: IetfDeps,
   upload: Upload,
   length: number | undefined,
 ): Promise<UploadError> {
-  if (upload.state === 'open') await abortUpload(core, c.get('principal'), upload.id);
+  await end(c, deps, upload);
   return inconsistentLength(
     `There is more content than the length${length === undefined ? '' : `, ${length},`} allows. The upload is ended: create a new one.`,
   );

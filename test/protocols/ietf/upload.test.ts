@@ -281,6 +281,40 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
     });
   });
 
+  describe.each([100, 9 * MiB, 20 * MiB])('a hash of the representation, %d bytes in one request', (sizeBytes) => {
+    const bytes = bytesOf(sizeBytes, 'hash');
+    const hashed = (content: Buffer) => ({
+      'repr-digest': `sha-256=:${createHash('sha256').update(content).digest('base64')}:`,
+    });
+
+    test.each(['with its length', 'chunked'])('%s: another one is not completed, and the upload ends', async (how) => {
+      const key = `hash-${sizeBytes}-${how.replaceAll(' ', '-')}`;
+      const path = resourceOf(await create(key, '?0'));
+      const garbled = Buffer.from(bytes);
+      garbled[sizeBytes - 1]! ^= 1;
+      const append = (to: string, content: Buffer) => {
+        const length = how === 'chunked' ? 'transfer-encoding' : 'content-length';
+        const exchange = open(to, 0, '?1', {
+          ...hashed(bytes),
+          [length]: how === 'chunked' ? how : String(content.length),
+        });
+        exchange.request.end(content);
+        return exchange.answer;
+      };
+      expectProblem(await append(path, garbled), 422, { code: 'digest_mismatch' });
+      expect((await head(path)).status).toBe(404);
+      expect((await append(resourceOf(await create(key, '?0')), bytes)).status).toBe(200);
+      await expectObject(key, bytes);
+    });
+
+    test('told as it is created', async () => {
+      const key = `hash-whole-${sizeBytes}`;
+      expectProblem(await create(key, '?1', bytes, hashed(Buffer.from('other'))), 422, { code: 'digest_mismatch' });
+      expect((await create(key, '?1', bytes, hashed(bytes))).status).toBe(200);
+      await expectObject(key, bytes);
+    });
+  });
+
   describe('interim responses', () => {
     test.each(['5', '6', '7', '8', '9'])('tell a client of version %s at once where to go on', async (version) => {
       const exchange = wire.open({
