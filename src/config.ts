@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { unknownTemplateNames } from './core/key-template.ts';
+import { faultOfTemplate, unknownTemplateNames } from './core/key-template.ts';
 
 const KiB = 1024;
 const units: Readonly<Record<string, number>> = {
@@ -131,8 +131,14 @@ const environment = z.object({
       error: 'wanted: a key made with {tenant}, {date}, {id} and {filename}',
     })
     .refine((template) => template.includes('{id}'), { error: 'wanted: a key with {id}, so that no two are the same' })
+    .superRefine((template, { addIssue }) => {
+      const fault = faultOfTemplate(template);
+      if (fault !== undefined) addIssue({ code: 'custom', message: `wanted: a key, which ${fault}` });
+    })
     .default('{date}/{id}/{filename}')
-    .describe('Names the object of an upload whose client named none.'),
+    .describe(
+      'Names the object of an upload whose client named none: with `{id}`, and `{tenant}`, `{date}` (UTC) and `{filename}` (made safe) where they are wanted.',
+    ),
   PARTWAY_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
       error: 'wanted: trace, debug, info, warn, error, fatal or silent',

@@ -80,6 +80,7 @@ describe('a wrong setting is named with what was given and what is wanted', () =
     ['PARTWAY_MAX_SIZE', '1e9', 'wanted: a size such as 64MiB, 5GiB or a number of bytes'],
     ['PARTWAY_MAX_SIZE', '50001GiB', 'wanted: at most 50000GiB, the largest object of S3'],
     ['PARTWAY_KEY_TEMPLATE', '{id}/{user}', 'wanted: a key made with {tenant}, {date}, {id} and {filename}'],
+    ['PARTWAY_KEY_TEMPLATE', '../{id}', 'wanted: a key, which must not contain . or .. as a segment'],
     ['PARTWAY_KEY_TEMPLATE', '{filename}', 'wanted: a key with {id}, so that no two are the same'],
     ['PARTWAY_LOG_LEVEL', 'loud', 'wanted: trace, debug, info, warn, error, fatal or silent'],
     ['PARTWAY_STAGING_PREFIX', '.partway', 'wanted: one name that ends with /, such as .partway/'],

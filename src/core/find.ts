@@ -35,8 +35,9 @@ export function requireOpen(upload: Upload): OpenUpload {
 }
 
 /** @throws UploadError `upload_gone` */
-export function requireNotGone({ state, reason }: Upload): void {
-  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw goneError(reason);
+export function requireNotGone(upload: Upload): void {
+  const { state } = upload;
+  if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw notOpen(upload);
 }
 
 /** @throws UploadError `state_conflict` for an upload whose client numbers parts of its own sizes */
@@ -54,9 +55,12 @@ export function requireOwnBytes({ sources }: Upload): void {
 /** Why an upload that is not `open` takes nothing. */
 export function notOpen(upload: Upload): UploadError {
   switch (upload.state) {
+    case 'deleted':
+      return new UploadError('upload_gone', 'The upload was completed, and deleted since.', {
+        details: { uploadState: 'deleted' },
+      });
     case 'aborting':
     case 'aborted':
-    case 'deleted':
       return goneError(upload.reason);
     case 'completed':
       return new UploadError('state_conflict', 'The upload is completed.', { details: { uploadState: upload.state } });

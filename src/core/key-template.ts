@@ -1,3 +1,5 @@
+import { faultOfKey } from './limits.ts';
+
 /** The names that a key template may use in braces. */
 export const keyTemplateNames = ['tenant', 'date', 'id', 'filename'] as const;
 
@@ -21,6 +23,13 @@ export function expandKeyTemplate(
 export function unknownTemplateNames(template: string): string[] {
   const known: readonly string[] = keyTemplateNames;
   return [...template.matchAll(/\{(\w*)\}/g)].map((match) => match[1] ?? '').filter((name) => !known.includes(name));
+}
+
+/** What is wrong with the keys that a template makes, as `faultOfKey` says it. */
+export function faultOfTemplate(template: string): string | undefined {
+  const values = { tenant: 'tenant', now: new Date(0), id: 'id', filename: undefined };
+  // Where the gateway keeps its own objects is another setting: what meets that is refused with the upload.
+  return faultOfKey(expandKeyTemplate(template, values), '\0');
 }
 
 function safeFilename(filename: string | undefined): string {

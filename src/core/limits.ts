@@ -48,7 +48,7 @@ export function isStaged({ storeKey }: { readonly storeKey: string }, { stagingP
 }
 
 /** What is wrong with a key, as the end of a sentence that begins with "key". */
-function faultOfKey(key: string, stagingPrefix: string): string | undefined {
+export function faultOfKey(key: string, stagingPrefix: string): string | undefined {
   if (Buffer.byteLength(key) > maxKeyBytes) return `must not be longer than ${maxKeyBytes} bytes in UTF-8`;
   if (!key.isWellFormed()) return 'must be well-formed Unicode';
   if (/\p{Cc}/u.test(key)) return 'must not contain control characters';

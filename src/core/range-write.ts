@@ -352,8 +352,8 @@ export function sizeError({ sizeBytes, receivedBytes }: Upload, end: number): Up
   return new UploadError(
     'state_conflict',
     sizeBytes === undefined
-      ? `The upload cannot end at ${end}: ${receivedBytes} bytes are stored.`
-      : `The upload has ${sizeBytes} bytes; the range or the total says otherwise.`,
+      ? `The size that is told does not fit: ${receivedBytes} bytes are stored, and what is sent ends at ${end}.`
+      : `The upload has ${sizeBytes} bytes: what is sent, or said of its size, does not fit.`,
     { details: { conflict: 'size', ...(sizeBytes === undefined ? {} : { expectedSize: sizeBytes }) } },
   );
 }

@@ -110,7 +110,10 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     await write.settle();
   } catch (error) {
     throw error instanceof DisplacedError
-      ? new UploadError('busy', 'A newer request has taken over.', { retryAfterSeconds: 1, cause: error })
+      ? new UploadError('busy', 'A newer request has taken over. Ask for the offset before you go on.', {
+          retryAfterSeconds: 1,
+          cause: error,
+        })
       : error;
   } finally {
     await write.drop();

@@ -57,9 +57,9 @@ export class ChunkSize {
   }
 
   /** Several requests that broke at once are one break. What got through, where that is known, may get through again. */
-  broke(epoch: number, sentBytes: number): void {
+  broke(epoch: number, sentBytes: number | undefined): void {
     if (epoch !== this.#epoch) return;
-    this.#set(Math.max(smallestChunkBytes, Math.min(this.#bytes / 2, sentBytes || Number.POSITIVE_INFINITY)));
+    this.#set(Math.max(smallestChunkBytes, Math.min(this.#bytes / 2, sentBytes ?? Number.POSITIVE_INFINITY)));
   }
 
   held(): void {

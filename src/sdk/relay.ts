@@ -63,7 +63,7 @@ async function sendChunk(run: Run, slot: Slot, crc: number): Promise<void> {
   } catch (error) {
     if (isTemporaryError(error)) {
       run.parallelism.trouble();
-      if (error.isBreak) run.chunk.broke(epoch, flight.bytes);
+      if (error.isBreak) run.chunk.broke(epoch, flight.bytes === 0 ? undefined : flight.bytes);
     }
     throw error;
   } finally {

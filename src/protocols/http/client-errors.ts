@@ -1,5 +1,16 @@
-import type { Server } from 'node:http';
+import { maxHeaderSize, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+
+const badRequest = [400, 'Bad Request', 'This is not a request of HTTP/1.1.'] as const;
+
+const meanings: Readonly<Record<string, readonly [status: number, title: string, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    'Request Header Fields Too Large',
+    `The head of the request has more than ${maxHeaderSize} bytes.`,
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'The head of the request did not come in time.'],
+};
 
 /** What Node's parser refuses never becomes a request: it is answered here, or cut where nobody waits. */
 export function answerMalformedRequests(server: Server): void {
@@ -10,17 +21,12 @@ export function answerMalformedRequests(server: Server): void {
       socket.destroy();
       return;
     }
-    const [status, title] =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? ([431, 'Request Header Fields Too Large'] as const)
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? ([408, 'Request Timeout'] as const)
-          : ([400, 'Bad Request'] as const);
+    const [status, title, detail] = meanings[error.code ?? ''] ?? badRequest;
     const body = JSON.stringify({
       type: 'about:blank',
       status,
       title,
-      detail: 'This is not a request of HTTP/1.1.',
+      detail,
       code: 'invalid_request',
     });
     socket.end(

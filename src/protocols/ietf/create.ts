@@ -55,7 +55,12 @@ export async function onCreate(c: Context<HttpEnv>, deps: IetfDeps, completes: b
   });
   if (after.state === 'completed') return answerCompleted(c, after, headers);
   // "If the request content was fully processed, the server MUST include the Location response header field".
-  return c.body(null, 201, { ...headers, 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });
+  return c.body(null, 201, {
+    'Content-Length': '0',
+    ...headers,
+    'Upload-Complete': '?0',
+    'Upload-Offset': String(after.offset),
+  });
 }
 
 /** "The Content-Disposition header field can be used to transmit a filename." */

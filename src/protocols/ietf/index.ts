@@ -2,6 +2,7 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { UploadError } from '../../core/errors.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { notAllowed } from '../http/not-allowed.ts';
 import { onCancel } from './cancel.ts';
 import { onCreate } from './create.ts';
 import { uploadCompleteOf } from './fields.ts';
@@ -39,6 +40,7 @@ export function ietfFront(deps: IetfDeps & { readonly errorLog: ErrorLog }): Hon
   app.get(resource, (c) => onRetrieve(c, deps));
   app.patch(resource, (c) => onPatch(c, deps));
   app.delete(resource, (c) => onCancel(c, deps));
+  app.all(resource, (c) => notAllowed(c, ['OPTIONS', 'HEAD', 'GET', 'PATCH', 'DELETE']));
   return app;
 }
 

@@ -2,7 +2,7 @@ import { type Context, Hono } from 'hono';
 import { RecentUploads } from '../../core/recent-uploads.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { problemResponse } from '../http/problem.ts';
+import { notAllowed } from '../http/not-allowed.ts';
 import { onCreate } from './create.ts';
 import { onGet } from './download.ts';
 import { tusProblemOf } from './errors.ts';
@@ -42,14 +42,4 @@ export function tusFront(options: Omit<TusDeps, 'recent'> & { readonly errorLog:
   mount(`${tusPath}/`, onCollection);
   mount(`${tusPath}/:id`, onUpload);
   return app;
-}
-
-function notAllowed(c: Context<HttpEnv>, methods: readonly string[]): Response {
-  const allow = methods.join(', ');
-  c.env.outgoing.setHeader('Allow', allow);
-  return problemResponse({
-    status: 405,
-    requestId: c.get('requestId'),
-    body: { title: 'Method not allowed', detail: `Here are ${allow}.`, code: 'method_not_allowed' },
-  });
 }

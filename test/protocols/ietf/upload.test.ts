@@ -458,6 +458,10 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
     expect((await send('HEAD', path, { 'upload-offset': '0' })).status).toBe(400);
     expect((await send('GET', path, { 'upload-complete': '?0' })).status).toBe(400);
     expect((await send('HEAD', '/resumable/0123')).status).toBe(404);
+    expect(await send('POST', '/resumable/0123')).toMatchObject({
+      status: 405,
+      headers: { allow: 'OPTIONS, HEAD, GET, PATCH, DELETE' },
+    });
     expect((await send('GET', path)).headers['upload-offset']).toBe('0');
   });
 
