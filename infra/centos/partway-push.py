@@ -280,6 +280,12 @@ class State:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, self._path)
+        # A new name is on the disk for sure once its folder is.
+        folder = os.open(os.path.dirname(self._path), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def forget(self):
         remove(self._path)

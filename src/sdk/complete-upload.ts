@@ -1,7 +1,7 @@
 import type { UploadJson } from './contract.ts';
 import { IntegrityError, isRefusedError } from './errors.ts';
 import { formatCrc32, joinCrc32s } from './hashes.ts';
-import type { Run } from './run.ts';
+import type { Transfer } from './transfer.ts';
 
 /**
  * The completed upload; `undefined` where bytes turn out to be missing.
@@ -9,10 +9,10 @@ import type { Run } from './run.ts';
  * @throws IntegrityError where the gateway has other bytes
  */
 export async function completeUpload(
-  run: Run,
+  transfer: Transfer,
   input: { readonly sizeBytes: number; readonly digest: string | undefined },
 ): Promise<UploadJson | undefined> {
-  const { client, upload, patience, signal, progress } = run;
+  const { client, upload, patience, signal, progress } = transfer;
   progress.enter('completing');
   const body = { size: input.sizeBytes, ...(input.digest !== undefined && { digest: input.digest }) };
   try {
@@ -24,8 +24,8 @@ export async function completeUpload(
 }
 
 /** The CRC-32 of the whole, where every byte's is known. */
-export function wholeDigest(run: Run, sizeBytes: number): string | undefined {
-  const pieces = [...run.crcs].sort(([a], [b]) => a - b);
+export function wholeDigest(transfer: Transfer, sizeBytes: number): string | undefined {
+  const pieces = [...transfer.crcs].sort(([a], [b]) => a - b);
   let end = 0;
   for (const [offset, piece] of pieces) {
     if (offset !== end) return undefined;

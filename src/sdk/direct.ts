@@ -3,8 +3,8 @@ import { isIntegrityError, isRefusedError, isTemporaryError, TemporaryError } fr
 import { formatCrc32, formatDigest } from './hashes.ts';
 import type { Flight } from './progress.ts';
 import { again, mostMismatches } from './relay.ts';
-import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
+import { type Transfer, throttled } from './transfer.ts';
 
 /** A part that the store has taken, and the gateway has not heard of yet. */
 interface Arrived {
@@ -23,7 +23,7 @@ interface Arrived {
  * refuses any other.
  */
 export class Direct {
-  readonly #run: Run;
+  readonly #transfer: Transfer;
   readonly #reporter: Reporter;
   /** Every store checks an MD5, which costs more than all else of a part. */
   #pin: 'crc32' | 'md5';
@@ -31,10 +31,10 @@ export class Direct {
   /** How often each part has arrived garbled. */
   readonly #mismatches = new Map<number, number>();
 
-  constructor(run: Run) {
-    this.#run = run;
-    this.#reporter = new Reporter(run);
-    this.#pin = run.upload.signedChecksum ?? 'md5';
+  constructor(transfer: Transfer) {
+    this.#transfer = transfer;
+    this.#reporter = new Reporter(transfer);
+    this.#pin = transfer.upload.signedChecksum ?? 'md5';
   }
 
   get hasSent(): boolean {
@@ -42,7 +42,7 @@ export class Direct {
   }
 
   async send(slot: Slot, timeoutMs?: number): Promise<void> {
-    const { client, upload, signal, gate, progress, parallelism, patience } = this.#run;
+    const { client, upload, signal, gate, progress, parallelism, patience } = this.#transfer;
     const checksum = await this.#checksumOf(slot);
     await gate.pass(signal);
     // Its failures tell nothing of the store.
@@ -50,7 +50,7 @@ export class Direct {
     if (signed === undefined) throw new TemporaryError('the gateway signed no URL', { code: 'no_gateway' });
     const flight = progress.launch();
     try {
-      const body = throttled(this.#run, slot.read(slot.offset, slot.sizeBytes));
+      const body = throttled(this.#transfer, slot.read(slot.offset, slot.sizeBytes));
       const stored = await client.putSigned(signed, body, { signal, timeoutMs, onSent: flight.sent });
       this.#requireChecked(checksum, stored.checksum);
       this.#hasSent = true;
@@ -73,14 +73,14 @@ export class Direct {
     }
   }
 
-  /** All that was sent is on record, or the run has failed. */
+  /** All that was sent is on record, or the transfer has failed. */
   end(): Promise<void> {
     return this.#reporter.end();
   }
 
   async #checksumOf(slot: Slot): Promise<string> {
-    if (this.#pin === 'crc32') return formatCrc32(await crcOf(this.#run, slot));
-    return formatDigest('md5', await this.#run.hashes.md5(slot.read(slot.offset, slot.sizeBytes)));
+    if (this.#pin === 'crc32') return formatCrc32(await crcOf(this.#transfer, slot));
+    return formatDigest('md5', await this.#transfer.hashes.md5(slot.read(slot.offset, slot.sizeBytes)));
   }
 
   /**
@@ -96,12 +96,12 @@ export class Direct {
 
 /** Tells the gateway which parts went straight to the store. One report at a time, with all that has arrived meanwhile. */
 class Reporter {
-  readonly #run: Run;
+  readonly #transfer: Transfer;
   #waiting: Arrived[] = [];
   #reporting: Promise<void> | undefined;
 
-  constructor(run: Run) {
-    this.#run = run;
+  constructor(transfer: Transfer) {
+    this.#transfer = transfer;
   }
 
   add(arrived: Arrived): void {
@@ -109,7 +109,7 @@ class Reporter {
     this.#reporting ??= this.#reportAll();
   }
 
-  /** All that arrived is on record, or the run has failed. */
+  /** All that arrived is on record, or the transfer has failed. */
   async end(): Promise<void> {
     await this.#reporting;
   }
@@ -118,7 +118,7 @@ class Reporter {
     try {
       while (this.#waiting.length > 0) await this.#report(this.#waiting.splice(0));
     } catch (error) {
-      this.#run.fail(error);
+      this.#transfer.fail(error);
     } finally {
       // In one step with the last look: what arrives from here on begins a report of its own.
       this.#reporting = undefined;
@@ -126,7 +126,7 @@ class Reporter {
   }
 
   async #report(arrived: readonly Arrived[]): Promise<void> {
-    const { client, upload, patience, progress, signal } = this.#run;
+    const { client, upload, patience, progress, signal } = this.#transfer;
     const parts = arrived.map(({ part }) => part);
     await patience.retry(async () => {
       try {

@@ -50,7 +50,10 @@ export interface UploadOptions extends ServerOptions {
   readonly expiresInSeconds?: number | undefined;
   /** Bytes of each part but the last; chosen by the gateway otherwise. */
   readonly partSizeBytes?: number | undefined;
-  /** Goes on with this upload rather than to begin one. */
+  /**
+   * Goes on with this upload rather than to begin one. Its parts must be the source's, by their CRC-32 (SourceError), and its
+   * key and bucket those that are given, if any (UsageError). One that is completed is taken as it is.
+   */
   readonly uploadId?: string | undefined;
   /** Where the upload is remembered, so that another call with the same source and fingerprint goes on with it. */
   readonly resumeStore?: ResumeStore | undefined;

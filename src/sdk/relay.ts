@@ -8,35 +8,35 @@ import {
   TemporaryError,
 } from './errors.ts';
 import { formatCrc32 } from './hashes.ts';
-import { type Run, throttled } from './run.ts';
 import type { Slot } from './slot.ts';
+import { type Transfer, throttled } from './transfer.ts';
 
 /** Bytes that arrive garbled so often were not garbled on the way. */
 export const mostMismatches = 3;
 
 /** Sends what is missing of a slot through the gateway: as a part where it can be one, in smaller ranges where the line breaks. */
-export async function relaySlot(run: Run, slot: Slot): Promise<void> {
-  const crc = await crcOf(run, slot);
+export async function relaySlot(transfer: Transfer, slot: Slot): Promise<void> {
+  const crc = await crcOf(transfer, slot);
   let mismatches = 0;
   while (!slot.isDone) {
-    await run.patience.retry(async (failures) => {
+    await transfer.patience.retry(async (failures) => {
       // After a break only the gateway knows what came: all of it, a piece, or nothing.
       if (failures > 0) {
         slot.retried();
-        if (await hasMore(run, slot)) return;
+        if (await hasMore(transfer, slot)) return;
       }
       try {
-        await sendChunk(run, slot, crc);
+        await sendChunk(transfer, slot, crc);
       } catch (error) {
-        if (isRefusedError(error) && (await isSettled(run, slot, error))) return;
+        if (isRefusedError(error) && (await isSettled(transfer, slot, error))) return;
         if (!isIntegrityError(error)) throw error;
         mismatches++;
         throw mismatches < mostMismatches ? again(error) : error;
       }
     }, slot.partNumber);
   }
-  run.progress.storedParts += slot.endsPart ? 1 : 0;
-  run.progress.changed();
+  transfer.progress.storedParts += slot.endsPart ? 1 : 0;
+  transfer.progress.changed();
 }
 
 /** Another try may carry the bytes as they are. */
@@ -45,13 +45,13 @@ export function again(mismatch: IntegrityError): TemporaryError {
   return new TemporaryError(message, { code, status, problem, cause: mismatch });
 }
 
-async function sendChunk(run: Run, slot: Slot, crc: number): Promise<void> {
-  const { client, upload, signal } = run;
-  await run.gate.pass(signal);
-  const { epoch } = run.chunk;
-  const { offset, sizeBytes } = slot.next(run.chunk.bytes);
-  const body = throttled(run, slot.read(offset, sizeBytes));
-  const flight = run.progress.launch();
+async function sendChunk(transfer: Transfer, slot: Slot, crc: number): Promise<void> {
+  const { client, upload, signal } = transfer;
+  await transfer.gate.pass(signal);
+  const { epoch } = transfer.chunk;
+  const { offset, sizeBytes } = slot.next(transfer.chunk.bytes);
+  const body = throttled(transfer, slot.read(offset, sizeBytes));
+  const flight = transfer.progress.launch();
   const options = { signal, onSent: flight.sent };
   try {
     if (slot.isPart && slot.isUntouched && sizeBytes === slot.sizeBytes) {
@@ -59,11 +59,11 @@ async function sendChunk(run: Run, slot: Slot, crc: number): Promise<void> {
     } else {
       await client.putRange(upload.id, offset, upload.size, body, options);
     }
-    stored(run, slot, sizeBytes);
+    stored(transfer, slot, sizeBytes);
   } catch (error) {
     if (isTemporaryError(error)) {
-      run.parallelism.trouble();
-      if (error.isBreak) run.chunk.broke(epoch, flight.bytes === 0 ? undefined : flight.bytes);
+      transfer.parallelism.trouble();
+      if (error.isBreak) transfer.chunk.broke(epoch, flight.bytes === 0 ? undefined : flight.bytes);
     }
     throw error;
   } finally {
@@ -72,25 +72,25 @@ async function sendChunk(run: Run, slot: Slot, crc: number): Promise<void> {
   }
 }
 
-function stored(run: Run, slot: Slot, sizeBytes: number): void {
+function stored(transfer: Transfer, slot: Slot, sizeBytes: number): void {
   slot.stored(sizeBytes);
-  run.chunk.held();
-  run.parallelism.held();
-  run.patience.renew();
-  run.progress.stored(sizeBytes);
+  transfer.chunk.held();
+  transfer.parallelism.held();
+  transfer.patience.renew();
+  transfer.progress.stored(sizeBytes);
 }
 
-async function hasMore(run: Run, slot: Slot): Promise<boolean> {
-  const found = slot.cutTo(await run.client.missingRanges(run.upload.id, { signal: run.signal }));
+async function hasMore(transfer: Transfer, slot: Slot): Promise<boolean> {
+  const found = slot.cutTo(await transfer.client.missingRanges(transfer.upload.id, { signal: transfer.signal }));
   if (found <= 0) return false;
-  run.patience.renew();
-  run.progress.stored(found);
+  transfer.patience.renew();
+  transfer.progress.stored(found);
   return true;
 }
 
 /** A refusal that means: these bytes are there already, or the upload has gone on without us. */
 async function isSettled(
-  run: Run,
+  transfer: Transfer,
   slot: Slot,
   refusal: Error & { problem: Readonly<Record<string, unknown>> },
 ): Promise<boolean> {
@@ -102,5 +102,5 @@ async function isSettled(
     );
   }
   if (uploadState !== 'completing' && uploadState !== 'completed') return false;
-  return hasMore(run, slot);
+  return hasMore(transfer, slot);
 }

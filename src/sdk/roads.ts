@@ -2,8 +2,8 @@ import { Direct } from './direct.ts';
 import { isRefusedError, isTemporaryError, type PartwayError } from './errors.ts';
 import type { UploadMode } from './options.ts';
 import { relaySlot } from './relay.ts';
-import type { Run } from './run.ts';
 import type { Slot } from './slot.ts';
+import type { Transfer } from './transfer.ts';
 
 /** A store that the first part does not reach soon is one that can't be reached from here. */
 const trialTimeoutMs = 15_000;
@@ -11,19 +11,19 @@ const mostFailures = 3;
 
 /** By which way slots travel. `auto` tries the direct one with its first part, and leaves it where it fails. */
 export class Roads {
-  readonly #run: Run;
+  readonly #transfer: Transfer;
   readonly #direct: Direct;
   readonly #mayLeave: boolean;
   #isTrial: boolean;
   #mode: 'relay' | 'direct';
 
-  constructor(run: Run, mode: UploadMode) {
-    this.#run = run;
-    this.#direct = new Direct(run);
+  constructor(transfer: Transfer, mode: UploadMode) {
+    this.#transfer = transfer;
+    this.#direct = new Direct(transfer);
     this.#mayLeave = mode === 'auto';
     this.#isTrial = mode === 'auto';
     this.#mode = mode === 'relay' ? 'relay' : 'direct';
-    if (!this.#isTrial) run.emit({ type: 'mode', mode: this.#mode });
+    if (!this.#isTrial) transfer.emit({ type: 'mode', mode: this.#mode });
   }
 
   get mode(): 'relay' | 'direct' {
@@ -41,7 +41,7 @@ export class Roads {
     this.#isTrial = false;
     try {
       await this.#direct.send(slot, trialTimeoutMs);
-      this.#run.emit({ type: 'mode', mode: 'direct' });
+      this.#transfer.emit({ type: 'mode', mode: 'direct' });
       return true;
     } catch (error) {
       if (!isTemporaryError(error) && !isRefusedError(error)) throw error;
@@ -51,10 +51,10 @@ export class Roads {
   }
 
   async send(slot: Slot): Promise<void> {
-    if (this.#mode === 'relay' || !canGoDirect(slot)) return relaySlot(this.#run, slot);
-    await this.#run.patience.retry(async (failures) => {
+    if (this.#mode === 'relay' || !canGoDirect(slot)) return relaySlot(this.#transfer, slot);
+    await this.#transfer.patience.retry(async (failures) => {
       // What others met meanwhile counts for this one, too.
-      if (this.#mode === 'relay') return relaySlot(this.#run, slot);
+      if (this.#mode === 'relay') return relaySlot(this.#transfer, slot);
       try {
         await this.#direct.send(slot);
       } catch (error) {
@@ -62,7 +62,7 @@ export class Roads {
           throw error;
         }
         this.#leave(error);
-        await relaySlot(this.#run, slot);
+        await relaySlot(this.#transfer, slot);
       }
     }, slot.partNumber);
   }
@@ -70,13 +70,13 @@ export class Roads {
   /** Everything that was sent is on record. */
   async end(): Promise<void> {
     await this.#direct.end();
-    this.#run.signal.throwIfAborted();
+    this.#transfer.signal.throwIfAborted();
   }
 
   #leave(why: PartwayError): void {
     if (this.#mode === 'relay') return;
     this.#mode = 'relay';
-    this.#run.emit({ type: 'mode', mode: 'relay', reason: why.message });
+    this.#transfer.emit({ type: 'mode', mode: 'relay', reason: why.message });
   }
 }
 

@@ -1,9 +1,9 @@
 import { type PlannedLayout, rangeOf } from '../core/layout.ts';
 import { isPartwayError, SourceError, UsageError } from './errors.ts';
-import type { Run } from './run.ts';
 import { Slot } from './slot.ts';
 import { bodyOf } from './sources/bytes-source.ts';
 import type { StreamSource } from './sources/source.ts';
+import type { Transfer } from './transfer.ts';
 
 const MiB = 1024 ** 2;
 const smallestPieceBytes = MiB;
@@ -35,12 +35,12 @@ export interface HeldSlot {
  * it is stored. The last is handed out only once the source has ended well.
  */
 export async function* streamSlots(
-  run: Run,
+  transfer: Transfer,
   source: StreamSource,
   limits: { readonly windowBytes: number; readonly parallel: number },
 ): AsyncGenerator<HeldSlot> {
-  const layout = layoutOf(run);
-  const reader = new Reader(source, run.signal);
+  const layout = layoutOf(transfer);
+  const reader = new Reader(source, transfer.signal);
   const memory = new SlotMemory();
   let offset = 0;
   for (let partNumber = 1; ; partNumber++) {
@@ -48,7 +48,7 @@ export async function* streamSlots(
     if (place === undefined || place.sizeBytes === 0) break;
     const end = place.offset + place.sizeBytes;
     const plan = planWindow(limits.windowBytes, place.sizeBytes, limits.parallel);
-    run.parallelism.limitTo(plan.parallel);
+    transfer.parallelism.limitTo(plan.parallel);
     while (offset < end) {
       const bytes = await reader.fill(memory.take(Math.min(plan.pieceBytes, end - offset)));
       const hasEnded = await reader.hasEnded();
@@ -57,7 +57,7 @@ export async function* streamSlots(
         yield { slot, free: () => memory.giveBack(slot, bytes) };
       }
       offset += bytes.length;
-      run.progress.totalBytes = source.sizeBytes ?? (hasEnded ? offset : undefined);
+      transfer.progress.totalBytes = source.sizeBytes ?? (hasEnded ? offset : undefined);
       if (hasEnded) return requireSize(source, offset);
     }
   }
@@ -95,7 +95,7 @@ function slotOf(
   );
 }
 
-function layoutOf({ upload }: Run): PlannedLayout {
+function layoutOf({ upload }: Transfer): PlannedLayout {
   const { partSize: partSizeBytes = 0, growEvery, maxPartSize: maxPartSizeBytes } = upload;
   return {
     kind: 'planned',

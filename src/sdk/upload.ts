@@ -19,9 +19,9 @@ import { Progress } from './progress.ts';
 import { relaySlot } from './relay.ts';
 import { Patience } from './retrying.ts';
 import { Roads } from './roads.ts';
-import { type Run, sendAll } from './run.ts';
 import type { SeekableSource, Source, StreamSource } from './sources/source.ts';
 import { streamSlots } from './stream-slots.ts';
+import { sendAll, type Transfer } from './transfer.ts';
 import type { Transport } from './transport/transport.ts';
 import { Gate } from './wait.ts';
 
@@ -176,28 +176,28 @@ export class RunningUpload implements UploadTask {
     const resumedBytes = isResumed ? upload.receivedBytes : 0;
     options.onEvent?.({ type: 'start', upload, resumedBytes });
     if (upload.state === 'completed') return this.#completed(opening, upload, undefined);
-    const run = this.#runOf(opening, upload, stop);
+    const transfer = this.#transferOf(opening, upload, stop);
     this.#enterSending();
     return source.kind === 'seekable'
-      ? this.#sendSeekable(opening, run, source)
-      : this.#sendStream(opening, run, source);
+      ? this.#sendSeekable(opening, transfer, source)
+      : this.#sendStream(opening, transfer, source);
   }
 
-  async #sendSeekable(opening: Opening, run: Run, source: SeekableSource): Promise<UploadResult> {
-    if (this.#options.uploadId !== undefined) await requireSameParts(run, source);
-    const roads = new Roads(run, this.#modeFor(run.upload));
+  async #sendSeekable(opening: Opening, transfer: Transfer, source: SeekableSource): Promise<UploadResult> {
+    if (this.#options.uploadId !== undefined) await requireSameParts(transfer, source);
+    const roads = new Roads(transfer, this.#modeFor(transfer.upload));
     for (let round = 1; round <= mostRounds; round++) {
-      let slots = await missingSlots(run, source);
+      let slots = await missingSlots(transfer, source);
       const [first] = slots;
       if (first !== undefined && (await roads.try(first))) slots = slots.slice(1);
-      await sendAll(run, slots, (slot) => roads.send(slot));
+      await sendAll(transfer, slots, (slot) => roads.send(slot));
       await roads.end();
       this.#mode = roads.mode;
       await source.requireUnchanged();
-      const digest = wholeDigest(run, source.sizeBytes);
+      const digest = wholeDigest(transfer, source.sizeBytes);
       requireDigest(this.#options.digest, digest);
-      await this.#gate.pass(run.signal);
-      const completed = await completeUpload(run, {
+      await this.#gate.pass(transfer.signal);
+      const completed = await completeUpload(transfer, {
         sizeBytes: source.sizeBytes,
         digest: this.#options.digest ?? (roads.areAllRelayed ? digest : undefined),
       });
@@ -207,25 +207,25 @@ export class RunningUpload implements UploadTask {
     throw new RefusedError('The store keeps losing parts that it has taken.', { code: 'incomplete' });
   }
 
-  async #sendStream(opening: Opening, run: Run, source: StreamSource): Promise<UploadResult> {
+  async #sendStream(opening: Opening, transfer: Transfer, source: StreamSource): Promise<UploadResult> {
     const { windowBytes = usualWindowBytes, parallel = usualParallel } = this.#options;
-    run.emit({ type: 'mode', mode: 'relay' });
-    await sendAll(run, streamSlots(run, source, { windowBytes, parallel }), async ({ slot, free }) => {
-      await relaySlot(run, slot);
+    transfer.emit({ type: 'mode', mode: 'relay' });
+    await sendAll(transfer, streamSlots(transfer, source, { windowBytes, parallel }), async ({ slot, free }) => {
+      await relaySlot(transfer, slot);
       free();
     });
     const sizeBytes = this.#progress.storedBytes;
-    const digest = wholeDigest(run, sizeBytes);
+    const digest = wholeDigest(transfer, sizeBytes);
     requireDigest(this.#options.digest, digest);
-    await this.#gate.pass(run.signal);
-    const completed = await completeUpload(run, { sizeBytes, digest: this.#options.digest ?? digest });
+    await this.#gate.pass(transfer.signal);
+    const completed = await completeUpload(transfer, { sizeBytes, digest: this.#options.digest ?? digest });
     if (completed !== undefined) return this.#completed(opening, completed, digest);
     throw new RefusedError('The store has lost parts that it had taken, and the source has gone on.', {
       code: 'incomplete',
     });
   }
 
-  #runOf({ client, patience, source }: Opening, upload: UploadJson, stop: AbortController): Run {
+  #transferOf({ client, patience, source }: Opening, upload: UploadJson, stop: AbortController): Transfer {
     const { parallel = usualParallel, limitBytesPerSecond, onEvent } = this.#options;
     return {
       client,

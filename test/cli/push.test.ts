@@ -309,6 +309,11 @@ describe('a file', () => {
     expect(await partway(['push', path], { PARTWAY_URL: 'nonsense' })).toMatchObject({ code: 2 });
     expect(await partway(['push', path, '--parallel', '0'])).toMatchObject({ code: 2 });
     expect(await partway(['push', path, '--limit-rate', 'fast'])).toMatchObject({ code: 2 });
+    const digest = ['--digest', 'crc32=:AAAAAA==:'];
+    expect(await partway(['push', path, ptyProgram, '--prefix', '', ...digest])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('is of one file'),
+    });
   });
 
   test('in JSON: what begins, what was retried, what was pushed, and on failure whether it can go on', async () => {
@@ -408,6 +413,7 @@ describe('what comes once', () => {
     expect(await push.ended).toMatchObject({ code: 0, stdout: expect.stringMatching(/^piped\t16777221\t/) });
     await expectStored('piped', bytes);
     expect(await partway(['push', '-'])).toMatchObject({ code: 2 });
+    expect(await partway(['push', '-', 'key', '--restart'])).toMatchObject({ code: 2 });
   });
 
   test("a command's output arrives once the command has ended well", async () => {

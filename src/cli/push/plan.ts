@@ -22,6 +22,18 @@ export interface PushPlan {
  * @throws UsageError, SourceError
  */
 export async function planPush(operands: readonly string[], flags: PushFlags): Promise<PushPlan> {
+  const plan = await plannedOf(operands, flags);
+  const { items } = plan;
+  if (flags.digest !== undefined && items.length > 1) {
+    throw new UsageError('--digest: is of one file, and no two have the same: push them one by one');
+  }
+  if (flags.restart && items.some(({ kind }) => kind === 'stdin' || kind === 'command')) {
+    throw new UsageError('--restart: nothing is remembered of what comes from a pipe');
+  }
+  return plan;
+}
+
+async function plannedOf(operands: readonly string[], flags: PushFlags): Promise<PushPlan> {
   if (flags.fromCommand) return { items: [commandOf(operands, flags)], skipped: [] };
   const { paths, key } = await splitKey(operands, flags);
   const [first = ''] = paths;

@@ -51,6 +51,7 @@ export class StateFiles implements ResumeStore {
         await file.close();
       }
       await rename(draft, path);
+      await syncFolder(this.#folder);
     } catch (error) {
       await rm(draft, { force: true }).catch(() => {});
       throw this.#unusable(error);
@@ -68,6 +69,16 @@ export class StateFiles implements ResumeStore {
   #unusable(error: unknown): UsageError {
     const why = error instanceof Error ? error.message : String(error);
     return new UsageError(`${this.#folder}: ${why}. XDG_STATE_HOME names another place for what must be remembered`);
+  }
+}
+
+/** A new name is on the disk for sure once its folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 

@@ -9,12 +9,12 @@ import type { RequestBody } from './transport/transport.ts';
 import type { Gate } from './wait.ts';
 
 /** One upload that is open, and all that its requests share. */
-export interface Run {
+export interface Transfer {
   readonly client: PartwayClient;
   readonly upload: UploadJson;
-  /** Aborts with what ended the run. */
+  /** Aborts with what ended the transfer. */
   readonly signal: AbortSignal;
-  /** Ends the run: the first failure counts. */
+  /** Ends the transfer: the first failure counts. */
   readonly fail: (error: unknown) => void;
   readonly emit: (event: UploadEvent) => void;
   readonly progress: Progress;
@@ -29,15 +29,15 @@ export interface Run {
 }
 
 /** The body, no faster than is allowed. Where nothing limits it, as it is. */
-export function throttled(run: Run, body: RequestBody): RequestBody {
-  if (!run.throttle.isLimiting) return body;
+export function throttled(transfer: Transfer, body: RequestBody): RequestBody {
+  if (!transfer.throttle.isLimiting) return body;
   return {
     sizeBytes: body.sizeBytes,
     async *pieces() {
       for await (const piece of body.pieces()) {
-        for (let offset = 0; offset < piece.length; offset += run.throttle.pieceBytes) {
-          const cut = piece.subarray(offset, offset + run.throttle.pieceBytes);
-          await run.throttle.take(cut.length, run.signal);
+        for (let offset = 0; offset < piece.length; offset += transfer.throttle.pieceBytes) {
+          const cut = piece.subarray(offset, offset + transfer.throttle.pieceBytes);
+          await transfer.throttle.take(cut.length, transfer.signal);
           yield cut;
         }
       }
@@ -47,19 +47,19 @@ export function throttled(run: Run, body: RequestBody): RequestBody {
 
 /** Sends the items, as many at once as the line bears. */
 export async function sendAll<T>(
-  run: Run,
+  transfer: Transfer,
   items: Iterable<T> | AsyncIterable<T>,
   send: (item: T) => Promise<void>,
 ): Promise<void> {
   const flying = new Set<Promise<void>>();
   for await (const item of items) {
-    while (flying.size >= run.parallelism.now) await Promise.race(flying);
-    run.signal.throwIfAborted();
+    while (flying.size >= transfer.parallelism.now) await Promise.race(flying);
+    transfer.signal.throwIfAborted();
     const flight = send(item)
-      .catch(run.fail)
+      .catch(transfer.fail)
       .finally(() => flying.delete(flight));
     flying.add(flight);
   }
   await Promise.all(flying);
-  run.signal.throwIfAborted();
+  transfer.signal.throwIfAborted();
 }
