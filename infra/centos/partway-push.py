@@ -1298,6 +1298,7 @@ def main():
     push = state = None
     try:
         source = Source(options.file, piece_bytes_at(options.limit_rate))
+        progress.size = source.size
         gateway = Gateway(options.url, api_key_of(options), options.timeout, options.ca_file)
         state = State(gateway.url, options.key, source)
         push = Push(options, source, state, gateway, progress, report)
