@@ -7,6 +7,7 @@ import { googleFront } from './protocols/google/index.ts';
 import type { Admission } from './protocols/http/admission.ts';
 import { answerErrors, type ErrorLog } from './protocols/http/answer-errors.ts';
 import type { authenticate } from './protocols/http/authentication.ts';
+import { closeInStages } from './protocols/http/close-in-stages.ts';
 import { allowOrigins } from './protocols/http/cors.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
 import { type Dependency, healthPaths, healthRoutes } from './protocols/http/health.ts';
@@ -51,9 +52,9 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     await next();
     const alreadySent = outgoing.headersSent || outgoing.destroyed;
     // What is left of a body would be read as the next request.
-    if (!alreadySent && ((hasBody(incoming) && !incoming.complete) || options.isStopping())) {
-      outgoing.setHeader('Connection', 'close');
-    }
+    const hasMore = hasBody(incoming) && !incoming.complete;
+    if (!alreadySent && (hasMore || options.isStopping())) outgoing.setHeader('Connection', 'close');
+    if (!alreadySent && hasMore) closeInStages(incoming);
     const brokeOff = outgoing.destroyed && !outgoing.writableFinished;
     const status = alreadySent ? outgoing.statusCode : c.res.status;
     // Orchestrators ask every few seconds; only that all is not well is news.

@@ -12,7 +12,10 @@ import { defaultBucketOf } from './create-store.ts';
 
 const clock: Clock = {
   now: () => new Date(),
-  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+  sleep: (ms, signal) =>
+    sleep(ms, undefined, { signal }).catch(() => {
+      throw signal?.reason;
+    }),
   every: (ms, work) => {
     const timer = setInterval(work, ms);
     timer.unref();

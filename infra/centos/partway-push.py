@@ -383,10 +383,8 @@ class Answer:
         self.location = response.getheader("Location")
         body = response.read()
         is_json = "json" in (response.getheader("Content-Type") or "")
-        if self.is_success and body and not is_json:
-            raise ValueError("the answer is not a gateway's")
         self.body = json.loads(body.decode("utf-8")) if is_json else {}
-        if not isinstance(self.body, dict):
+        if self.is_success and body and not is_json or not isinstance(self.body, dict):
             raise ValueError("the answer is not a gateway's")
 
     @property

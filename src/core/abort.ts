@@ -6,16 +6,22 @@ import { type CallOptions, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';
-import type { Upload } from './upload.ts';
+import type { AbortReason, Upload } from './upload.ts';
 
 const tries = 5;
 const pauseMs = 200;
 
 /**
  * Ends an upload without an object. Idempotent. A completed upload's object is not the upload's to delete.
+ * @param reason what its clients are told
  * @throws UploadError `state_conflict`, `busy`, `store_*`
  */
-export async function abortUpload(deps: Deps, principal: Principal, uploadId: string): Promise<void> {
+export async function abortUpload(
+  deps: Deps,
+  principal: Principal,
+  uploadId: string,
+  reason: AbortReason = 'requested',
+): Promise<void> {
   const upload = await findUpload(deps, principal, uploadId);
   if (upload.state === 'aborted') return;
   const claimId = deps.newLeaseId();
@@ -23,7 +29,7 @@ export async function abortUpload(deps: Deps, principal: Principal, uploadId: st
     id: upload.id,
     claimId,
     leaseMs: deps.settings.leaseMs,
-    reason: 'requested',
+    reason,
   });
   if (claim.upload === undefined) throw notFoundError();
   if (claim.kind === 'busy' || claim.upload.state === 'aborted') return;

@@ -123,16 +123,14 @@ export class BodyReader {
 
   /** As `isAtEnd`, but an interruption ends the wait: then the end is not known to follow. */
   async isEndNext(): Promise<boolean> {
-    this.#isInterrupted = false;
-    while (this.#queue.length === 0 && !this.#hasEnded && !this.#isInterrupted) await this.#more();
-    return this.#queue.length === 0 && this.#hasEnded;
+    await this.#next();
+    return this.isDrained;
   }
 
   /** Whether bytes follow. An interruption ends the wait; one that neither ends nor goes on is not waited for. */
   async hasMore(): Promise<boolean> {
-    this.#isInterrupted = false;
     try {
-      while (this.#queue.length === 0 && !this.#hasEnded && !this.#isInterrupted) await this.#more();
+      await this.#next();
     } catch {
       return false;
     }
@@ -159,6 +157,12 @@ export class BodyReader {
     this.#body.off('close', this.#onClose);
     this.#body.pause();
     this.#queue.length = 0;
+  }
+
+  /** Waits for bytes, for the end, or for an interruption. */
+  async #next(): Promise<void> {
+    this.#isInterrupted = false;
+    while (this.#queue.length === 0 && !this.#hasEnded && !this.#isInterrupted) await this.#more();
   }
 
   async #more(): Promise<void> {

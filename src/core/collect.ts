@@ -2,7 +2,8 @@ import { type BodyReader, lengthError } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
 import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
-import { type RangeWrite, sizeError } from './range-write.ts';
+import type { RangeWrite } from './range-write.ts';
+import { requireEnd } from './require-end.ts';
 import { giveBack, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
 import { isWorthKeeping } from './stream-slot.ts';
 import type { Run } from './upload.ts';
@@ -29,7 +30,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
   const leased = await leaseAhead(write, reader, place);
-  const inPart = write.isAppend ? undefined : leased?.runs.find((run) => isInPart(run, at));
+  const inPart = leased?.runs.find((run) => run.offset >= write.passesTo && isInPart(run, at));
   if (leased !== undefined && inPart !== undefined) {
     await giveBack(write, leased);
     return compareWithPart(write, reader, inPart, at);
@@ -77,12 +78,6 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   }
   if (failure !== undefined) throw failure;
   return sizeBytes;
-}
-
-/** Bytes that are one too many are told before the last one counts: it may complete the upload. */
-async function requireEnd({ bodyEnd, upload }: RangeWrite, reader: BodyReader): Promise<void> {
-  if (!(await reader.hasMore())) return;
-  throw bodyEnd === undefined ? sizeError(upload, (upload.sizeBytes ?? 0) + 1) : lengthError('more');
 }
 
 /** A part of an unfinished upload can't be read back: what comes there again is compared as it passes. */

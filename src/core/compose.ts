@@ -17,7 +17,7 @@ import type { Fragment, Part } from './upload.ts';
 /**
  * Makes a slot's fragments into its part: the part is stored and recorded, with which they are retired. What this
  * process does not hold any more is read back, and every byte is checked against the fragments' digests on its way.
- * @throws UploadError
+ * @throws UploadError; DisplacedError where another has the slot, or the upload takes nothing any more
  */
 export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredSlot): Promise<void> {
   const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: slot.attemptId };

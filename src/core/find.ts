@@ -80,6 +80,7 @@ const goneMessages: Readonly<Record<AbortReason, string>> = {
   expired: 'The upload expired. Start a new one.',
   lost: 'The store has dropped this upload. Start a new one.',
   not_created: 'The upload could not be created. Start a new one.',
+  not_joined: 'What the upload was to be put together of is gone, or can not be joined. Start a new one.',
 };
 
 export function goneError(reason: AbortReason | undefined): UploadError {

@@ -39,7 +39,9 @@ async function join(deps: Deps, upload: Upload): Promise<void> {
       await deps.records.awaitSources(upload.id);
     }
   } catch (error) {
-    if (error instanceof UploadError && isForGood(error)) await abortUpload(deps, ownerOf(upload), upload.id);
+    if (error instanceof UploadError && isForGood(error)) {
+      await abortUpload(deps, ownerOf(upload), upload.id, 'not_joined');
+    }
     throw error;
   } finally {
     stopPostponing();

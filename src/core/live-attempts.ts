@@ -45,10 +45,10 @@ export class LiveAttempt {
 
   /**
    * Before the last byte goes to the store: from here on the attempt yields to nobody.
-   * @throws DisplacedError when it was stopped; UploadError `records_unavailable` when its lease may have run out
+   * @throws what it was stopped for; UploadError `records_unavailable` when its lease may have run out
    */
   seal(): void {
-    if (this.#stop.signal.aborted) throw new DisplacedError();
+    this.#stop.signal.throwIfAborted();
     if (this.#clock.now().getTime() >= this.#heldUntilMs) {
       throw new UploadError('records_unavailable', 'The lease on this part could not be renewed. Send it again.', {
         retryAfterSeconds: 2,

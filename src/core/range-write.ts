@@ -62,6 +62,11 @@ export class RangeWrite {
   ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
+  /**
+   * Of an append that is not exact: what was durable before this offset when it came is passed over. Whatever else is
+   * stored in its way came from others, and is compared.
+   */
+  passesTo = 0;
   /** An append writer's last commit has been made. */
   hasEndedTerm = false;
   /** As the records told it last. */
@@ -69,6 +74,8 @@ export class RangeWrite {
   #waiting: Piece[] = [];
   /** Its first lease was given. */
   #hasEntered = false;
+  /** Where the durable bytes end that others had stored behind its own. */
+  #othersEnd = 0;
 
   constructor(
     deps: Deps,
@@ -145,7 +152,7 @@ export class RangeWrite {
     let pollMs = firstPollMs;
     for (;;) {
       // Who leaves may commit what it holds, if nobody has taken over yet.
-      if (!this.isLeaving && this.#wasAskedToYield()) throw new DisplacedError();
+      if (!this.isLeaving) this.#writerSignal?.throwIfAborted();
       const attemptId = deps.newLeaseId();
       const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
@@ -162,8 +169,9 @@ export class RangeWrite {
       if (!isRefusal(begun)) {
         requireSeen(principal, begun.upload);
         this.seen(begun.upload);
-        const isOutdated = this.isExact && begun.upload.offset > range.from;
+        const isOutdated = this.isExact && begun.upload.offset > Math.max(range.from, this.#othersEnd);
         const isFirst = !this.#hasEntered;
+        if (isFirst && this.isAppend && !this.isExact) this.passesTo = begun.upload.offset;
         this.#hasEntered = true;
         if (!isOutdated) return { ...begun, attemptId, heldUntilMs };
         await drop(attemptId).catch(() => undefined);
@@ -171,7 +179,7 @@ export class RangeWrite {
         throw isFirst ? gapError(begun.upload, range.from) : new DisplacedError();
       }
       if (begun.kind !== 'occupied') throw refusal(begun, range);
-      if (this.isLeaving || this.#wasAskedToYield()) throw busyError(begun.retryAfterMs);
+      if (this.isLeaving || this.#writerSignal?.aborted) throw busyError(begun.retryAfterMs);
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
       if (holder.isWriter && this.isExact) {
@@ -257,7 +265,7 @@ export class RangeWrite {
       uploadId,
       attemptId,
       part: { ...slot, etag, digests },
-      // An append passes over what is stored, and never asks whether it is the same.
+      // An append's own bytes are never held against these.
       runs: this.isAppend || runs.length < 2 ? undefined : runs,
       ...this.termUntil(slot.offset + slot.sizeBytes),
       chain,
@@ -275,8 +283,19 @@ export class RangeWrite {
 
   committed(upload: Upload, end: number): PlannedUpload {
     if (this.termUntil(end).endsWriter) this.hasEndedTerm = true;
+    if (upload.offset > end) this.#othersEnd = upload.offset;
     this.onOffset?.(upload.offset);
     return this.seen(upload);
+  }
+
+  /** What a client is told whose writer lost its place. */
+  async explain(cause: DisplacedError): Promise<Error> {
+    const reason = await this.refused('displaced');
+    if (!(reason instanceof DisplacedError)) return reason;
+    return new UploadError('busy', 'A newer request has taken over. Ask for the offset before you go on.', {
+      retryAfterSeconds: 1,
+      cause,
+    });
   }
 
   /** What speaks against a commit. */
@@ -289,8 +308,8 @@ export class RangeWrite {
     return now.state === 'completed' || now.state === 'completing' ? endedError() : notOpen(now);
   }
 
-  #wasAskedToYield(): boolean {
-    return this.writerId !== undefined && this.deps.attempts.find(this.writerId)?.signal.aborted === true;
+  get #writerSignal(): AbortSignal | undefined {
+    return this.writerId === undefined ? undefined : this.deps.attempts.find(this.writerId)?.signal;
   }
 
   async #askToYield(holder: { readonly id: string; readonly isWriter: boolean; readonly partNumber: number }) {

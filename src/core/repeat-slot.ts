@@ -6,7 +6,7 @@ import { giveBack, leaseGap } from './store-range.ts';
 
 /**
  * A slot that comes again whole, after all of it has become durable: its runs are compared as the bytes pass, however
- * large it is. An append passes over them.
+ * large it is.
  * @returns false where some of the slot is not durable
  * @throws UploadError `state_conflict` where they differ
  */
@@ -15,10 +15,9 @@ export async function repeatSlot(write: RangeWrite, slot: Slot, reader: BodyRead
   const lease = await leaseGap(write, slot, { from: slot.offset, to: end });
   await giveBack(write, lease);
   if (lease.gap !== undefined) return false;
-  if (write.isAppend) {
-    await reader.pass(slot.sizeBytes, () => undefined);
-    return true;
+  for (const run of lease.runs) {
+    if (run.offset < write.passesTo) await reader.pass(run.sizeBytes, () => undefined);
+    else await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
   }
-  for (const run of lease.runs) await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
   return true;
 }

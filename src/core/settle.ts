@@ -1,8 +1,9 @@
 import { composeSlot, deleteComposed } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { requireOpen } from './find.ts';
+import { notFoundError, requireNotGone, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
+import { DisplacedError } from './live-attempts.ts';
 import type { Upload } from './upload.ts';
 
 /** Whether every byte is durable, as part or as fragment. */
@@ -23,7 +24,7 @@ export function requireUndisputed({ isConflicted }: Upload): void {
 
 /**
  * Composes every slot that fragments cover and that nobody composes.
- * @returns how many
+ * @returns how many, until another took over
  * @throws UploadError
  */
 export async function composeCovered(deps: Deps, upload: Upload): Promise<number> {
@@ -38,7 +39,20 @@ export async function composeCovered(deps: Deps, upload: Upload): Promise<number
       slotOf: (partNumber) => rangeOf(layout, partNumber, sizeBytes),
     });
     if (slot === undefined) return composed;
-    await composeSlot(deps, requireOpen(upload), slot);
+    try {
+      await composeSlot(deps, requireOpen(upload), slot);
+    } catch (error) {
+      if (!(error instanceof DisplacedError)) throw error;
+      await requireThere(deps, upload);
+      return composed;
+    }
     await deleteComposed(deps, upload.bucket, slot.fragments);
   }
+}
+
+/** @throws UploadError for an upload that has ended without an object */
+async function requireThere({ records }: Deps, { tenant, id }: Upload): Promise<void> {
+  const now = await records.find(tenant, id);
+  if (now === undefined) throw notFoundError();
+  requireNotGone(now);
 }

@@ -156,8 +156,8 @@ async function storeGaps(
     const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
     next = undefined;
     try {
-      if (!write.isAppend)
-        await requireSameBytes(lease.runs, bytes.at, bytes.chunks, readBackOf(deps, requireOpen(write.upload)));
+      const runs = lease.runs.filter(({ offset }) => offset >= write.passesTo);
+      await requireSameBytes(runs, bytes.at, bytes.chunks, readBackOf(deps, requireOpen(write.upload)));
     } catch (error) {
       await giveBack(write, lease);
       throw toUploadError(error);

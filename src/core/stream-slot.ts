@@ -10,6 +10,7 @@ import { loseUpload } from './lose.ts';
 import { StoreError } from './ports.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
+import { requireEnd } from './require-end.ts';
 import { RunDigests } from './run-digests.ts';
 import { SlotBody } from './slot-body.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
@@ -66,8 +67,7 @@ export async function streamSlot(
     beforeLast: async () => {
       if (range.to === write.bodyEnd) {
         await isRead.promise;
-        // It may complete the upload.
-        if (await reader.hasMore()) throw lengthError('more');
+        await requireEnd(write, reader);
         await write.verify();
       }
       live.seal();

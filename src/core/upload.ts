@@ -9,7 +9,7 @@ export const uploadStates = ['creating', 'open', 'completing', 'completed', 'abo
 export type UploadState = (typeof uploadStates)[number];
 
 /** Why an upload ended without an object. */
-export const abortReasons = ['requested', 'superseded', 'expired', 'lost', 'not_created'] as const;
+export const abortReasons = ['requested', 'superseded', 'expired', 'lost', 'not_created', 'not_joined'] as const;
 export type AbortReason = (typeof abortReasons)[number];
 
 /** The front that opened an upload. */

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { BodyReader, lengthError } from './body-reader.ts';
+import { BodyReader } from './body-reader.ts';
 import { collect } from './collect.ts';
 import { compareBody, compareWithCompleted } from './compare-completed.ts';
 import { isDiffering } from './compare-runs.ts';
@@ -15,6 +15,7 @@ import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
 import { RangeWrite, sizeError } from './range-write.ts';
 import { repeatSlot } from './repeat-slot.ts';
+import { requireEnd } from './require-end.ts';
 import { startMd5 } from './running-md5.ts';
 import { isToComplete } from './settle.ts';
 import { StatedDigests, type TrailingDigests } from './stated-digests.ts';
@@ -36,7 +37,7 @@ export interface WriteRangeInput {
   readonly endsUpload?: boolean | undefined;
   /**
    * `anywhere`: bytes that are stored already are compared, and must be equal. `append`: one writer at a time, a newer
-   * one displaces the older; bytes below the durable offset are passed over, a hole is refused.
+   * one displaces the older; bytes below the durable offset are passed over, others are compared, a hole is refused.
    */
   readonly mode: 'anywhere' | 'append';
   /** Of an append: it must begin at the durable offset, also where it displaces a writer who has moved that meanwhile. */
@@ -109,12 +110,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     if (completed !== undefined) return completed;
     await write.settle();
   } catch (error) {
-    throw error instanceof DisplacedError
-      ? new UploadError('busy', 'A newer request has taken over. Ask for the offset before you go on.', {
-          retryAfterSeconds: 1,
-          cause: error,
-        })
-      : error;
+    throw error instanceof DisplacedError ? await write.explain(error) : error;
   } finally {
     await write.drop();
     writer?.end();
@@ -216,7 +212,7 @@ async function writeBody(
         : await collect(write, read(), { slot, at, endsUpload: input.endsUpload === true });
     }
     await saveAll();
-    if (bodyEnd !== undefined && (await read().hasMore())) throw lengthError('more');
+    if (bodyEnd !== undefined) await requireEnd(write, read());
     if (input.endsUpload) write.totalBytes ??= at;
   } catch (error) {
     // Nothing is left behind that could still be stored when this request has been answered.

@@ -6,27 +6,17 @@ import type { SeekableSource } from './sources/source.ts';
 import type { Transfer } from './transfer.ts';
 
 /**
- * The source's own CRC-32 of each part that is on record: of an upload that is gone on with by its id alone nothing else
- * tells that its parts came from this source.
- * @throws SourceError
+ * The slots of which bytes are missing, by the gateway's word. What is on record of the others is checked on the way.
+ * @param holdsParts the source is read for the parts on record, and held against their CRC-32
+ * @throws SourceError where it has other bytes
  */
-export async function requireSameParts(transfer: Transfer, source: SeekableSource): Promise<void> {
+export async function missingSlots(
+  transfer: Transfer,
+  source: SeekableSource,
+  { holdsParts }: { readonly holdsParts: boolean },
+): Promise<Slot[]> {
   const { client, upload, patience, signal } = transfer;
-  const found = await patience.retry(() => Array.fromAsync(client.listParts(upload.id, { signal })));
-  for (const { partNumber, offset, size, checksum } of found.flatMap(({ parts }) => parts)) {
-    const stored = parseCrc32(checksum);
-    if (offset === undefined || stored === undefined) continue;
-    if ((await crcOf(transfer, new Slot({ partNumber, offset, sizeBytes: size }, source.range))) === stored) continue;
-    throw new SourceError(`Part ${partNumber} of upload ${upload.id} has other bytes than the source.`, {
-      code: 'source_changed',
-    });
-  }
-}
-
-/** The slots of which bytes are missing, by the gateway's word. What is on record of the others is checked on the way. */
-export async function missingSlots(transfer: Transfer, source: SeekableSource): Promise<Slot[]> {
-  const { client, upload, patience, signal } = transfer;
-  const slots = await patience.retry(() => listSlots(transfer, source));
+  const slots = await patience.retry(() => listSlots(transfer, source, holdsParts));
   const isWhole = slots.every(({ isUntouched }) => isUntouched) && upload.receivedBytes === 0;
   const missing = isWhole ? undefined : await patience.retry(() => client.missingRanges(upload.id, { signal }));
   if (missing !== undefined) for (const slot of slots) slot.cutTo(missing);
@@ -41,10 +31,14 @@ export async function missingSlots(transfer: Transfer, source: SeekableSource): 
   return incomplete;
 }
 
-async function listSlots(transfer: Transfer, source: SeekableSource): Promise<Slot[]> {
+async function listSlots(transfer: Transfer, source: SeekableSource, holdsParts: boolean): Promise<Slot[]> {
   const slots: Slot[] = [];
   for await (const { parts, missing } of transfer.client.listParts(transfer.upload.id, { signal: transfer.signal })) {
-    for (const { partNumber, offset, size, checksum } of parts) note(transfer, { partNumber, offset, size, checksum });
+    for (const { partNumber, offset, size, checksum } of parts) {
+      const part = { partNumber, offset, size, checksum };
+      if (holdsParts) await requireSame(transfer, source, part);
+      note(transfer, part);
+    }
     for (const { partNumber, offset, size } of missing) {
       if (offset === undefined || size === undefined) {
         throw new UsageError(
@@ -57,16 +51,28 @@ async function listSlots(transfer: Transfer, source: SeekableSource): Promise<Sl
   return slots;
 }
 
-/** What an earlier call sent is taken on record: its digests were checked when it came. */
-function note(
+interface ListedPart {
+  readonly partNumber: number;
+  readonly offset: number | undefined;
+  readonly size: number;
+  readonly checksum: string | undefined;
+}
+
+async function requireSame(
   transfer: Transfer,
-  part: {
-    readonly partNumber: number;
-    readonly offset: number | undefined;
-    readonly size: number;
-    readonly checksum: string | undefined;
-  },
-): void {
+  source: SeekableSource,
+  { partNumber, offset, size, checksum }: ListedPart,
+): Promise<void> {
+  const stored = parseCrc32(checksum);
+  if (offset === undefined || stored === undefined) return;
+  if ((await crcOf(transfer, new Slot({ partNumber, offset, sizeBytes: size }, source.range))) === stored) return;
+  throw new SourceError(`Part ${partNumber} of upload ${transfer.upload.id} has other bytes than the source.`, {
+    code: 'source_changed',
+  });
+}
+
+/** What an earlier call sent is taken on record: its digests were checked when it came. */
+function note(transfer: Transfer, part: ListedPart): void {
   const value = parseCrc32(part.checksum);
   if (value === undefined || part.offset === undefined) return;
   const known = transfer.crcs.get(part.offset);

@@ -98,16 +98,18 @@ export async function dropEarlier(opening: Opening): Promise<void> {
 
 /** What is remembered may have been written by another hand: it is no reason to send bytes to another key. */
 function isMeant({ options, source }: Opening, upload: UploadJson): boolean {
-  const key = keyOf(options, source);
-  return (
-    (key === undefined || upload.key === key) && (options.bucket === undefined || upload.bucket === options.bucket)
-  );
+  return isAt({ key: keyOf(options, source), bucket: options.bucket }, upload);
 }
 
 /** @throws UsageError where an upload is gone on with that is for another key or bucket than is asked for */
-function requireNamed({ key, bucket }: UploadOptions, upload: UploadJson): void {
-  if ((key ?? upload.key) === upload.key && (bucket ?? upload.bucket) === upload.bucket) return;
+function requireNamed(options: UploadOptions, upload: UploadJson): void {
+  if (isAt(options, upload)) return;
   throw new UsageError(`uploadId: upload ${upload.id} is for ${upload.key} in ${upload.bucket}.`);
+}
+
+/** What is not asked for fits. */
+function isAt({ key, bucket }: Pick<UploadOptions, 'key' | 'bucket'>, upload: UploadJson): boolean {
+  return (key ?? upload.key) === upload.key && (bucket ?? upload.bucket) === upload.bucket;
 }
 
 function keyOf(options: UploadOptions, source: Source): string | undefined {

@@ -11,7 +11,7 @@ import {
   UsageError,
 } from './errors.ts';
 import type { Hashes } from './hashes.ts';
-import { missingSlots, requireSameParts } from './missing-slots.ts';
+import { missingSlots } from './missing-slots.ts';
 import { dropEarlier, forget, type Opening, openUpload, settle, type Unheard } from './open-upload.ts';
 import type { UploadMode, UploadOptions, UploadProgress, UploadResult, UploadTask } from './options.ts';
 import { ChunkSize, Parallelism, Throttle } from './pace.ts';
@@ -94,7 +94,7 @@ export class RunningUpload implements UploadTask {
       () => true,
       () => false,
     );
-    if (wasOver && !isCompleted && this.#uploadId !== undefined) await this.#drop(this.#source);
+    if (wasOver && !isCompleted && this.#uploadId !== undefined) await this.#drop();
   }
 
   async #upload(given: unknown): Promise<UploadResult> {
@@ -102,21 +102,19 @@ export class RunningUpload implements UploadTask {
     const interrupt = () => this.#stop.abort(new InterruptedError({ cause: signal?.reason }));
     if (signal?.aborted === true) interrupt();
     signal?.addEventListener('abort', interrupt, { once: true });
-    let source: Source | undefined;
     try {
-      source = await this.#platform.open(given);
-      this.#source = source;
-      if (source.kind === 'stream') source = { ...source, sizeBytes: this.#options.sizeBytes };
-      return await this.#send(source);
+      const source = await this.#platform.open(given);
+      this.#source = source.kind === 'stream' ? { ...source, sizeBytes: this.#options.sizeBytes } : source;
+      return await this.#send(this.#source);
     } catch (error) {
-      const completed = await this.#giveUp(error, source);
+      const completed = await this.#giveUp(error);
       if (completed === undefined) throw error;
       return completed;
     } finally {
       this.#isOver = true;
       signal?.removeEventListener('abort', interrupt);
       this.#progress.close();
-      if (source?.kind === 'seekable') await source.close();
+      if (this.#source?.kind === 'seekable') await this.#source.close();
     }
   }
 
@@ -184,10 +182,11 @@ export class RunningUpload implements UploadTask {
   }
 
   async #sendSeekable(opening: Opening, transfer: Transfer, source: SeekableSource): Promise<UploadResult> {
-    if (this.#options.uploadId !== undefined) await requireSameParts(transfer, source);
     const roads = new Roads(transfer, this.#modeFor(transfer.upload));
     for (let round = 1; round <= mostRounds; round++) {
-      let slots = await missingSlots(transfer, source);
+      // Of an id alone nothing else tells that its parts came from this source.
+      const holdsParts = round === 1 && this.#options.uploadId !== undefined;
+      let slots = await missingSlots(transfer, source, { holdsParts });
       const [first] = slots;
       if (first !== undefined && (await roads.try(first))) slots = slots.slice(1);
       await sendAll(transfer, slots, (slot) => roads.send(slot));
@@ -280,18 +279,19 @@ export class RunningUpload implements UploadTask {
    * An upload that is given up, or that nothing can go on with, is not left behind.
    * @returns what came of it where it was too late for that: it is completed
    */
-  async #giveUp(error: unknown, source: Source | undefined): Promise<UploadResult | undefined> {
-    const isOver = this.#stop.signal.reason instanceof AbortedError || source?.kind === 'stream';
+  async #giveUp(error: unknown): Promise<UploadResult | undefined> {
+    const isOver = this.#stop.signal.reason instanceof AbortedError || this.#source?.kind === 'stream';
     if (isPartwayError(error)) error.uploadId = this.#uploadId;
     if (!isOver || (this.#uploadId === undefined && this.#unheard.create === undefined)) return undefined;
     if (isPartwayError(error)) error.isResumable = false;
-    const completed = await this.#drop(source);
+    const completed = await this.#drop();
     return completed && this.#resultOf(completed, undefined);
   }
 
   /** @returns the upload where it is completed */
-  async #drop(source: Source | undefined): Promise<UploadJson | undefined> {
+  async #drop(): Promise<UploadJson | undefined> {
     const completed = await this.#abort();
+    const source = this.#source;
     if (source !== undefined) {
       const signal = AbortSignal.timeout(lastWordsMs);
       await this.#within((opening) => forget({ ...opening, signal }), source).catch(() => {});

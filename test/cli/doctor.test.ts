@@ -242,14 +242,16 @@ describe('partway doctor and what stands before a gateway', () => {
     }));
 
   it.each([
-    [60_000, 'warning', 0, '60 s ahead of this one'],
-    [-3_600_000, 'fault', 2, '3600 s behind this one'],
-  ])('tells of a clock that is %i ms off: %s, exit %i', (clockAheadMs, level, exitCode, words) =>
+    [60_000, 'warning', 0, 'ahead of'],
+    [-3_600_000, 'fault', 2, 'behind'],
+  ])('tells of a clock that is %i ms off: %s, exit %i', (clockAheadMs, level, exitCode, where) =>
     withProxy({ clockAheadMs }, async (url) => {
       const { code, findings } = await doctor({}, '--server', url);
       const clock = findings('gateway').find(({ check }) => check === 'clock');
       expect({ code, level: clock?.level }).toEqual({ code: exitCode, level });
-      expect(clock?.message).toContain(words);
+      const [, seconds] = clock?.message.match(`its clock is (\\d+) s ${where} this one`) ?? [];
+      // The answer was under way for a while.
+      expect(Math.abs(Number(seconds) - Math.abs(clockAheadMs) / 1000)).toBeLessThan(30);
     }),
   );
 });

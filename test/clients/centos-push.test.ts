@@ -91,6 +91,18 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
   const push = (args: readonly string[], env?: Record<string, string>, python?: string): Promise<Ended> =>
     start(args, env, python).ended;
 
+  /** A push that is killed once the proxy holds one of its requests. */
+  async function killedAt(
+    held: { readonly reached: Promise<unknown> },
+    args: readonly string[],
+    env?: Record<string, string>,
+  ): Promise<void> {
+    const killed = start(args, env);
+    await held.reached;
+    killed.kill('SIGKILL');
+    await killed.ended;
+  }
+
   const jsonLines = ({ stdout }: Ended) =>
     stdout
       .trim()
@@ -200,10 +212,7 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       const reset = { kind: 'reset', at: { on: 'request', afterBytes: MiB } } as const;
       proxy.rule({ match: isPart, times: 1, fault: reset });
       const held = proxy.rule({ match: isRange, after: 1, fault: { kind: 'hold' } });
-      const first = start(args);
-      await held.reached;
-      first.kill('SIGKILL');
-      await first.ended;
+      await killedAt(held, args);
       proxy.clear();
       expect(await push(args)).toMatchObject({ code: 0, stderr: 'ranges: resumed at 4.0 MiB, not sent again\n' });
       expect(dataBytes()).toBe(4 * MiB);
@@ -214,10 +223,7 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       const bytes = bytesOf(MiB, 'unknown');
       const path = await fileOf('unknown', bytes);
       const held = proxy.rule({ match: isCreate, times: 1, fault: { kind: 'hold', at: { on: 'answer' } } });
-      const first = start([path, proxy.url]);
-      await held.reached;
-      first.kill('SIGKILL');
-      await first.ended;
+      await killedAt(held, [path, proxy.url]);
       expect(await push([path, proxy.url])).toMatchObject({ code: 0 });
       await expectStored('unknown', bytes);
     });
@@ -294,10 +300,7 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
     test('a file that changed since its push was begun is not completed, until --restart drops what was sent', async () => {
       const path = await fileOf('changed', bytesOf(24 * MiB, 'before'));
       const held = proxy.rule({ match: isPart, after: 1, fault: { kind: 'hold' } });
-      const first = start([path, proxy.url, '--parallel', '1']);
-      await held.reached;
-      first.kill('SIGKILL');
-      await first.ended;
+      await killedAt(held, [path, proxy.url, '--parallel', '1']);
       proxy.clear();
       await appendFile(path, 'more');
       const refused = await push([path, proxy.url]);
@@ -472,19 +475,17 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       expect(stderr).not.toContain('secret@');
     });
 
-    test.each([
-      [404, 'text'],
-      [410, 'text'],
-      [520, 'text'],
-      [503, 'text'],
-    ])('%d of what stands in front of the gateway will pass, and the upload stays', async (status) => {
-      const key = `in-front-${status}`;
-      const bytes = bytesOf(20 * MiB, key);
-      proxy.rule({ match: isPart, after: 1, times: 1, fault: { kind: 'answer', status, body: '<html>' } });
-      expect(await push([await fileOf(key, bytes), proxy.url])).toMatchObject({ code: 0 });
-      expect(proxy.requests.filter(isCreate)).toHaveLength(1);
-      await expectStored(key, bytes);
-    });
+    test.each([404, 410, 520, 503])(
+      '%d of what stands in front of the gateway will pass, and the upload stays',
+      async (status) => {
+        const key = `in-front-${status}`;
+        const bytes = bytesOf(20 * MiB, key);
+        proxy.rule({ match: isPart, after: 1, times: 1, fault: { kind: 'answer', status, body: '<html>' } });
+        expect(await push([await fileOf(key, bytes), proxy.url])).toMatchObject({ code: 0 });
+        expect(proxy.requests.filter(isCreate)).toHaveLength(1);
+        await expectStored(key, bytes);
+      },
+    );
 
     test.each(['{}', '[]'])('%s is no answer of a gateway: 8 or 5', async (body) => {
       const path = await fileOf('odd-json', bytesOf(KiB, 'odd-json'));
@@ -521,10 +522,7 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       const old = new Date('2026-01-01');
       await utimes(path, old, old);
       const held = proxy.rule({ match: isPart, after: 1, fault: { kind: 'hold' } });
-      const first = start([path, proxy.url, '--parallel', '1']);
-      await held.reached;
-      first.kill('SIGKILL');
-      await first.ended;
+      await killedAt(held, [path, proxy.url, '--parallel', '1']);
       proxy.clear();
       await writeFile(path, bytesOf(24 * MiB, 'new'), { flag: 'r+' });
       await utimes(path, old, old);
@@ -539,10 +537,7 @@ describe.skipIf(pythons.length === 0)('a push from a host where nothing may be i
       const path = await fileOf('foreign', bytesOf(KiB, 'foreign'));
       const state = join(folder, 'foreign-state');
       const held = proxy.rule({ match: isPart, fault: { kind: 'hold' } });
-      const first = start([path, proxy.url], { XDG_STATE_HOME: state });
-      await held.reached;
-      first.kill('SIGKILL');
-      await first.ended;
+      await killedAt(held, [path, proxy.url], { XDG_STATE_HOME: state });
       proxy.clear();
       for (const name of await readdir(join(state, 'partway'))) {
         if (name.endsWith('.json')) await writeFile(join(state, 'partway', name), '[]');

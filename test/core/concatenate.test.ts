@@ -210,6 +210,6 @@ describe('joinSources', () => {
     expect((await core.find(waiting)).state).toBe('open');
     await abortUpload(core.deps, principal, second.id);
     expect(await codeOf(joinSources(core.deps, waiting))).toBe('upload_gone');
-    expect((await core.find(waiting)).state).toBe('aborted');
+    expect(await core.find(waiting)).toMatchObject({ state: 'aborted', reason: 'not_joined' });
   });
 });

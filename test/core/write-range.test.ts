@@ -3,6 +3,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { abortUpload } from '../../src/core/abort.ts';
+import { completeUpload } from '../../src/core/complete.ts';
 import type { CreateInput } from '../../src/core/create.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { ClientGoneError } from '../../src/core/errors.ts';
@@ -373,6 +374,24 @@ describe('a process that dies', () => {
     await expectObject(upload, content);
   });
 
+  test('before it composes leaves that to whoever completes, who is told where the upload is aborted meanwhile', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length, { isSelfCompleting: false });
+    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
+    for (let at = 0; at < content.length; at += 1024) {
+      await write(upload, at, content.subarray(at, at + 1024), { completes: false }).catch(() => undefined);
+    }
+    await core.deps.compositions.whenIdle();
+    core.reset();
+    core.store.next('uploadPart', async (proceed) => {
+      const stored = await proceed();
+      await abortUpload(core.deps, principal, upload.id);
+      return stored;
+    });
+    const failure = await failureOf(completeUpload(core.deps, { principal, uploadId: upload.id }));
+    expect(failure).toMatchObject({ code: 'upload_gone', details: { reason: 'requested' } });
+  });
+
   test('with a fragment under way has it deleted only when nothing of it can land any more', async () => {
     const upload = await create(slotBytes);
     core.records.next('commitFragment', () => new Promise<never>(() => undefined));
@@ -439,6 +458,60 @@ describe('an append', () => {
     expect(failure.details).toMatchObject({ conflict: 'gap', offset: 1500 });
     await append(1000, content.length);
     await expectObject(upload, content);
+  });
+
+  describe.each([
+    ['exact', 'tus'],
+    ['one that passes over what is durable', 'google'],
+  ] as const)('(%s) that meets what others stored further on', (kind, protocol) => {
+    const isExact = kind === 'exact';
+    const others = { offset: 2000, sizeBytes: 1000 };
+    const end = others.offset + others.sizeBytes;
+
+    async function met(content: Buffer): Promise<Upload> {
+      const upload = await create(2 * slotBytes, { protocol, layout: 'planned', isSelfCompleting: false });
+      await write(upload, others.offset, content.subarray(others.offset, end));
+      return upload;
+    }
+
+    test.each([
+      ['as a fragment that reaches beyond it', 0, 2500],
+      ['as a fragment within it', 0, 3500],
+      ['in a slot that it covers', 0, slotBytes],
+      ['in several pieces', 1999, 2001],
+    ])('is stored where its bytes are the same (%s), and refused where not', async (_, begin, to) => {
+      const content = randomBytes(2 * slotBytes);
+      const upload = await met(content);
+      const append = (from: number, bytes: Buffer, deps?: Deps) =>
+        write(upload, from, bytes, { mode: 'append', isExact }, deps);
+      if (begin > 0) await append(0, content.subarray(0, begin));
+      const differing = Buffer.from(content.subarray(begin, to));
+      differing[others.offset - begin]! ^= 1;
+      expect(await failureOf(append(begin, differing))).toMatchObject({ details: { conflict: 'differs' } });
+      await append(begin, content.subarray(begin, to));
+      const { offset } = await core.find(upload);
+      expect(offset).toBe(Math.max(to, end));
+      await append(offset, content.subarray(offset));
+      expect((await core.find(upload)).offset).toBe(content.length);
+    });
+  });
+
+  test.each(['the same', 'other'])('goes on behind what others stored in its way, where that is %s', async (kind) => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length, { protocol: 'tus', layout: 'planned' });
+    // It comes in pieces of 1,000 bytes: the first one's commit takes the offset to the end of the second.
+    await core.deps.records.markCareful({ uploadId: upload.id, fragmentBytes: 1000, forMs: 60_000 });
+    await write(upload, 1000, content.subarray(1000, 2000));
+    const sent = Buffer.from(content);
+    if (kind === 'other') sent[1500]! ^= 1;
+    const append = write(upload, 0, sent, { mode: 'append', isExact: true });
+    if (kind === 'the same') {
+      await append;
+      await expectObject(upload, content);
+    } else {
+      expect(await failureOf(append)).toMatchObject({ details: { conflict: 'differs', first: 1000 } });
+      expect((await core.find(upload)).offset).toBe(2000);
+    }
   });
 });
 

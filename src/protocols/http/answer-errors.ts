@@ -1,7 +1,7 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { ErrorHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
-import { ClientGoneError, UploadError } from '../../core/errors.ts';
+import { ClientGoneError, UploadError, type UploadErrorCode } from '../../core/errors.ts';
 import type { HttpEnv } from './env.ts';
 import { internalProblem, type LookOf, problemOf } from './problem.ts';
 
@@ -10,6 +10,15 @@ export interface ErrorLog {
   onFault(requestId: string, error: UploadError): void;
   onBug(requestId: string, error: unknown): void;
 }
+
+/** What an operator hears of. The others are their clients' doing, or pass by themselves. */
+const faults: ReadonlySet<UploadErrorCode> = new Set([
+  'overloaded',
+  'store_unavailable',
+  'store_full',
+  'store_refused',
+  'records_unavailable',
+]);
 
 /** Answers what a front's routes throw, as that front says; what nobody foresaw stays opaque. */
 export function answerErrors(lookOf: LookOf, log: ErrorLog): ErrorHandler<HttpEnv> {
@@ -20,7 +29,7 @@ export function answerErrors(lookOf: LookOf, log: ErrorLog): ErrorHandler<HttpEn
       return RESPONSE_ALREADY_SENT;
     }
     if (error instanceof UploadError) {
-      if (lookOf(error).status >= 500) log.onFault(requestId, error);
+      if (faults.has(error.code)) log.onFault(requestId, error);
       return problemOf(error, lookOf, requestId);
     }
     if (error instanceof HTTPException) {

@@ -1,11 +1,13 @@
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
-import { type Digests, isCombinable } from '../../core/digest.ts';
+import type { Digests } from '../../core/digest.ts';
 import { UploadError } from '../../core/errors.ts';
+import { findUpload, requireNotGone } from '../../core/find.ts';
+import { isWhole } from '../../core/settle.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
 import { rangeBodyBytes } from '../http/admission.ts';
-import { contentDigestsOf, parseDigestField } from '../http/digest-fields.ts';
+import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { bodyLengthOf, rawBodyOf } from '../http/raw-body.ts';
 import { integerOf } from './fields.ts';
@@ -13,6 +15,7 @@ import type { IetfDeps } from './front.ts';
 import { tellProgress } from './interim.ts';
 import { interopHeader, interopVersionOf } from './interop.ts';
 import { inconsistentLength, mismatchingOffset } from './problems.ts';
+import { wholeDigestsOf } from './repr-digest.ts';
 
 /** What a request says of its content. */
 export interface Content {
@@ -51,12 +54,6 @@ export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolea
   };
 }
 
-/** RFC 9530, section 3: "Repr-Digest". CRCs of the whole are those of its parts joined, however it comes. */
-function wholeDigestsOf(field: string | undefined): Digests | undefined {
-  if (field === undefined) return undefined;
-  return Object.fromEntries([...parseDigestField(field, 'Repr-Digest')].filter(([name]) => !isCombinable(name)));
-}
-
 /**
  * Appends the content. @returns the upload, `completed` where the content completes it
  * @throws as `writeRange`
@@ -65,10 +62,15 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
   const { incoming, outgoing } = c.env;
   const principal = c.get('principal');
   const { offset, completes, sizeBytes, totalBytes, wholeDigests } = content;
-  const known = upload.sizeBytes ?? totalBytes;
-  if (known !== undefined && offset + (sizeBytes ?? 0) > known) throw await invalidate(c, deps, upload, known);
-  if (totalBytes !== undefined && upload.sizeBytes !== undefined && totalBytes !== upload.sizeBytes) {
-    throw inconsistentLength(`The length is ${upload.sizeBytes} already, not ${totalBytes}.`);
+  const length = upload.sizeBytes;
+  const sentTo = offset + (sizeBytes ?? 0);
+  if (length !== undefined && sentTo > length) throw await invalidate(c, deps, upload, length);
+  if (totalBytes !== undefined && totalBytes !== (length ?? totalBytes)) {
+    throw inconsistentLength(`The length is ${length} already, not ${totalBytes}.`);
+  }
+  // A length that is told first here, and can't be true, is no reason to lose what came.
+  if (totalBytes !== undefined && sentTo > totalBytes) {
+    throw inconsistentLength(`The content ends at ${sentTo}, and Upload-Length is ${totalBytes}.`);
   }
   const version = interopVersionOf(c);
   let after: Upload;
@@ -81,7 +83,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
         sizeBytes,
         totalBytes,
         // What ends before a length that is known is no reason to lose what came.
-        endsUpload: completes && upload.sizeBytes === undefined,
+        endsUpload: completes && length === undefined,
         mode: 'append',
         isExact: true,
         completes,
@@ -94,7 +96,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
       }),
     );
   } catch (error) {
-    throw error instanceof UploadError ? await refusal(c, deps, upload, { error, content, known }) : error;
+    throw error instanceof UploadError ? await refusal(c, deps, upload, content, error) : error;
   }
   if (completes && after.sizeBytes !== undefined && after.offset < after.sizeBytes) {
     throw inconsistentLength(`The content ends at ${after.offset}, and the length is ${after.sizeBytes}.`);
@@ -107,18 +109,28 @@ async function refusal(
   c: Context<HttpEnv>,
   deps: IetfDeps,
   upload: Upload,
-  {
-    error,
-    content,
-    known,
-  }: { readonly error: UploadError; readonly content: Content; readonly known: number | undefined },
+  content: Content,
+  error: UploadError,
 ): Promise<UploadError> {
   const { conflict, offset: expected, uploadState } = error.details;
-  if (conflict === 'size') return invalidate(c, deps, upload, known);
+  if (conflict === 'size') return misfit(c, deps, upload, content);
   if (conflict === 'gap' && typeof expected === 'number') return mismatchingOffset(expected, content.offset);
   // What came is known to be no part of the whole.
   if (error.code === 'digest_mismatch' && content.wholeDigests !== undefined) await end(c, deps, upload);
   return uploadState === 'completed' ? inconsistentLength('The upload is completed.') : error;
+}
+
+/** Either the content ran beyond the length under which it was sent, or another request has told a length meanwhile. */
+async function misfit(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<UploadError> {
+  const now = await findUpload(deps.core, c.get('principal'), upload.id);
+  const { sizeBytes: length, offset } = now;
+  const isOfUnknownEnd = content.sizeBytes === undefined;
+  if (isOfUnknownEnd && length !== undefined && length === (upload.sizeBytes ?? content.totalBytes)) {
+    return invalidate(c, deps, now, length);
+  }
+  requireNotGone(now);
+  if (offset !== content.offset) return mismatchingOffset(offset, content.offset);
+  return inconsistentLength(length === undefined ? 'The length is told otherwise now.' : `The length is ${length}.`);
 }
 
 async function end(c: Context<HttpEnv>, { core }: IetfDeps, upload: Upload): Promise<void> {
@@ -127,16 +139,13 @@ async function end(c: Context<HttpEnv>, { core }: IetfDeps, upload: Upload): Pro
 
 /**
  * "the server MUST prevent the offset from exceeding the upload length by rejecting the request once the offset exceeds the
- * length, marking the upload resource invalid and rejecting any further interaction with it."
+ * length, marking the upload resource invalid and rejecting any further interaction with it." One that is whole is about to be
+ * completed, and then takes no more content either.
  */
-async function invalidate(
-  c: Context<HttpEnv>,
-  deps: IetfDeps,
-  upload: Upload,
-  length: number | undefined,
-): Promise<UploadError> {
+async function invalidate(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, length: number): Promise<UploadError> {
+  if (isWhole(upload)) return inconsistentLength(`The upload has all of its ${length} bytes.`);
   await end(c, deps, upload);
   return inconsistentLength(
-    `There is more content than the length${length === undefined ? '' : `, ${length},`} allows. The upload is ended: create a new one.`,
+    `There is more content than the length, ${length}, allows. The upload is ended: create a new one.`,
   );
 }

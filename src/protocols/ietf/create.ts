@@ -2,11 +2,9 @@ import { parse as parseDisposition } from 'content-disposition';
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
 import { createUpload } from '../../core/create.ts';
-import { isCombinable } from '../../core/digest.ts';
 import { requireScope } from '../../core/principal.ts';
-import type { Upload } from '../../core/upload.ts';
 import { baseUrlOf } from '../http/base-url.ts';
-import { parseDigestField } from '../http/digest-fields.ts';
+import { createdResponse } from '../http/created-response.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { objectKeyOf } from '../http/object-key.ts';
 import { answerCompleted } from './answer.ts';
@@ -15,6 +13,7 @@ import { type IetfDeps, resourcePath } from './front.ts';
 import { sendInterim } from './interim.ts';
 import { interopHeader, interopVersionOf } from './interop.ts';
 import { inconsistentLength } from './problems.ts';
+import { declaredDigest } from './repr-digest.ts';
 import { limitOf } from './upload-limit.ts';
 
 /**
@@ -55,12 +54,7 @@ export async function onCreate(c: Context<HttpEnv>, deps: IetfDeps, completes: b
   });
   if (after.state === 'completed') return answerCompleted(c, after, headers);
   // "If the request content was fully processed, the server MUST include the Location response header field".
-  return c.body(null, 201, {
-    'Content-Length': '0',
-    ...headers,
-    'Upload-Complete': '?0',
-    'Upload-Offset': String(after.offset),
-  });
+  return createdResponse(c, { ...headers, 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });
 }
 
 /** "The Content-Disposition header field can be used to transmit a filename." */
@@ -72,13 +66,4 @@ function filenameOf(field: string | undefined): Record<string, string> {
   } catch {
     return {};
   }
-}
-
-/** Of the whole, where it can be checked without reading the object again: an interrupted upload must not lose what came. */
-function declaredDigest(field: string | undefined): Upload['digest'] {
-  if (field === undefined) return undefined;
-  for (const [algorithm, value] of parseDigestField(field, 'Repr-Digest')) {
-    if (isCombinable(algorithm)) return { algorithm, value };
-  }
-  return undefined;
 }

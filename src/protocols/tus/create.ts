@@ -8,6 +8,7 @@ import { isWhole } from '../../core/settle.ts';
 import { completeWhole } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { publicUrlOf } from '../http/base-url.ts';
+import { createdResponse } from '../http/created-response.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { bodyLengthOf } from '../http/raw-body.ts';
 import { append } from './append.ts';
@@ -31,7 +32,7 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
     // "The Client MUST NOT include the Upload-Length header in the final upload creation."
     if (c.req.header('upload-length') !== undefined) throw invalid('Upload-Length', 'is the sum of the partial ones');
     const final = await createFinal(c, deps, { ...meaning, front, ids: concat.ids });
-    return c.body(null, 201, { 'Content-Length': '0', ...locationHeaders(deps, final), ...expiryHeaders(final) });
+    return createdResponse(c, { ...locationHeaders(deps, final), ...expiryHeaders(final) });
   }
   const sizeBytes = sizeOf(c);
   const bodyBytes = hasChunkType(c) ? bodyLengthOf(c.env.incoming) : 0;
@@ -50,11 +51,11 @@ export async function onCreate(c: Context<HttpEnv>, deps: TusDeps): Promise<Resp
   const location = locationHeaders(deps, created);
   if (bodyBytes !== 0) {
     const upload = await withFirstBytes(c, deps, created, { bodyBytes, digests });
-    return c.body(null, 201, { 'Content-Length': '0', ...location, ...offsetHeaders(upload) });
+    return createdResponse(c, { ...location, ...offsetHeaders(upload) });
   }
   // "Such an upload is immediately complete after its creation without transferring data using PATCH requests."
   const upload = sizeBytes === 0 ? await confirmedAtOnce(c, deps, created) : created;
-  return c.body(null, 201, { 'Content-Length': '0', ...location, ...expiryHeaders(upload) });
+  return createdResponse(c, { ...location, ...expiryHeaders(upload) });
 }
 
 function locationHeaders(deps: TusDeps, { id }: Upload): { readonly Location: string } {

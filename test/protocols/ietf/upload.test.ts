@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { crc32 } from 'node:zlib';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreError } from '../../../src/core/ports.ts';
 import { bytesOf } from '../rest/rest-client.ts';
@@ -15,15 +16,19 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
   let gateway: RestGateway;
   let other: RestGateway;
   let wire: Wire;
+  let db: pg.Client;
 
   beforeAll(async () => {
     gateway = await startRestGateway(store);
+    db = new pg.Client({ connectionString: gateway.databaseUrl });
+    await db.connect();
     other = await startRestGateway(store, { beside: gateway });
     wire = new Wire(gateway.url);
   });
 
   afterAll(async () => {
     wire?.close();
+    await db?.end();
     await other?.stop();
     await gateway?.stop();
   });
@@ -236,6 +241,48 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       expect((await patch(path, 3, '?0', Buffer.from('de'))).status).toBe(404);
     });
 
+    test.each([
+      ['without content', undefined],
+      ['with content', Buffer.alloc(1000)],
+    ])('%s that tells a length below what is stored changes nothing', async (_, body) => {
+      const path = resourceOf(await create('told-too-short', '?0', Buffer.from('abcde')));
+      const answer = await patch(path, 5, '?0', body, { 'upload-length': '4' });
+      expectProblem(answer, 400, { type: `${registry}inconsistent-upload-length` });
+      await expectState(path, 5, '?0');
+      expect((await patch(path, 5, '?1')).status).toBe(200);
+      await expectObject('told-too-short', Buffer.from('abcde'));
+    });
+
+    test.each([
+      ['known', { 'content-length': '6' }],
+      ['unknown', { 'transfer-encoding': 'chunked' }],
+    ])('of %s length beyond that of the whole ends the upload', async (_, framing) => {
+      const path = resourceOf(await create('over-long', '?0', Buffer.from('abcde'), { 'upload-length': '10' }));
+      const exchange = open(path, 5, '?0', framing);
+      exchange.request.end('fghijk');
+      expectProblem(await exchange.answer, 400, { type: `${registry}inconsistent-upload-length` });
+      expect((await head(path)).status).toBe(404);
+    });
+
+    test('to one whose last bytes were there before it leaves it be', async () => {
+      const path = resourceOf(await create('whole', '?0', Buffer.from('abcde'), { 'upload-length': '5' }));
+      expectProblem(await patch(path, 5, '?0', Buffer.from('f')), 400, {
+        type: `${registry}inconsistent-upload-length`,
+      });
+      expect((await patch(path, 5, '?1')).status).toBe(200);
+      await expectObject('whole', Buffer.from('abcde'));
+    });
+
+    test('that another one overtakes with a length does not end the upload', async () => {
+      const path = resourceOf(await create('overtaken', '?0', Buffer.from('abcde')));
+      const restore = gateway.probe.before('putObject', async () => {
+        await db.query('update uploads set size = 5 where id = $1', [path.split('/').at(-1)]);
+      });
+      const answer = await patch(path, 5, '?0', Buffer.from('fghij')).finally(restore);
+      expectProblem(answer, 400, { type: `${registry}inconsistent-upload-length` });
+      await expectState(path, 5, '?0', 5);
+    });
+
     test('to a completed upload is refused', async () => {
       const path = resourceOf(await create('done', '?0', Buffer.from('abc')));
       await patch(path, 3, '?1');
@@ -270,6 +317,16 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       expect((await patch(path, 0, '?0', garbled, { 'content-digest': sha256 })).status).toBe(422);
       await expectState(path, 0, '?0');
       expect((await patch(path, 0, '?1', bytes, { 'content-digest': sha256 })).status).toBe(200);
+    });
+
+    test('of the content, beside a CRC of the representation: what is garbled is sent again', async () => {
+      const digests = { 'repr-digest': `crc32=:${crc.toString('base64')}:`, 'content-digest': sha256 };
+      const path = resourceOf(await create('both-digests', '?0'));
+      const garbled = Buffer.from(bytes);
+      garbled[0]! ^= 1;
+      expect((await patch(path, 0, '?1', garbled, digests)).status).toBe(422);
+      await expectState(path, 0, '?0');
+      expect((await patch(path, 0, '?1', bytes, digests)).status).toBe(200);
     });
 
     test('of the representation: another one is not completed', async () => {

@@ -104,7 +104,7 @@ describe.each(await allStores())('uploads that several requests are at, on %s', 
     await patch.write(Buffer.from('xx'));
     await expect.poll(() => offsetAt(client, path)).toBe(2);
     expect((await (where === 'here' ? client : elsewhere).send('DELETE', path)).status).toBe(204);
-    expectRefused(await patch.answer, 423, 'busy');
+    expectRefused(await patch.answer, 410, 'upload_gone');
   });
 
   test.each(['here', 'elsewhere'])('DELETE (%s) ends one that hangs', async (where) => {
