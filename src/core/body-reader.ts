@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 
 /** A body that ended in good order, but has not the length of its range. */
 export function lengthError(which: 'more' | 'fewer'): UploadError {
@@ -9,6 +10,8 @@ export function lengthError(which: 'more' | 'fewer'): UploadError {
 
 /** What waits here unread at most; more stays in the socket. */
 const queuedBytes = 128 * 1024;
+/** What comes meanwhile, where the budget has room for it: a client's usual chunk. */
+const queuedAheadBytes = 1024 * 1024;
 
 /** A request's body, to be taken in pieces by whoever stores them. It flows only while somebody takes. */
 export class BodyReader {
@@ -16,6 +19,9 @@ export class BodyReader {
   readonly #queue: Buffer[] = [];
   readonly #stopWatching: () => void;
   #queued = 0;
+  /** As many of those are counted by the budget. */
+  #counted = 0;
+  #isAhead = false;
   #hasEnded = false;
   #failure: unknown;
   #wake: (() => void) | undefined;
@@ -24,13 +30,19 @@ export class BodyReader {
   #seenBytes = 0;
   #takenBytes = 0;
   #isInterrupted = false;
+  readonly #memory: MemoryBudget;
   readonly #witness: { see(chunk: Buffer): void } | undefined;
   /** Told at once of what ends the body, also while nobody takes. */
   onFail: (() => void) | undefined;
 
   /** @param witness sees all bytes in their order, as they are taken */
-  constructor(deps: Pick<Deps, 'clock' | 'settings'>, body: Readable, witness?: { see(chunk: Buffer): void }) {
+  constructor(
+    deps: Pick<Deps, 'clock' | 'settings' | 'memory'>,
+    body: Readable,
+    witness?: { see(chunk: Buffer): void },
+  ) {
     this.#body = body;
+    this.#memory = deps.memory;
     this.#witness = witness;
     this.#stopWatching = this.#watchForStall(deps);
     body.on('data', this.#onData);
@@ -50,6 +62,16 @@ export class BodyReader {
   /** How much of the body has been taken. */
   get takenBytes(): number {
     return this.#takenBytes;
+  }
+
+  /** Lets bytes come while something else is waited for. */
+  async meanwhile<T>(work: Promise<T>): Promise<T> {
+    this.#isAhead = true;
+    this.#body.resume();
+    return work.finally(() => {
+      this.#isAhead = false;
+      if (this.#queued >= queuedBytes) this.#body.pause();
+    });
   }
 
   /** The next bytes, `max` at most, where they are here already: a promise for each buffer would cost too much. */
@@ -157,6 +179,7 @@ export class BodyReader {
     this.#body.off('close', this.#onClose);
     this.#body.pause();
     this.#queue.length = 0;
+    this.#uncount(this.#counted);
   }
 
   /** Waits for bytes, for the end, or for an interruption. */
@@ -178,9 +201,15 @@ export class BodyReader {
     if (taken === chunk) this.#queue.shift();
     else this.#queue[0] = chunk.subarray(max);
     this.#queued -= taken.length;
+    this.#uncount(Math.min(this.#counted, taken.length));
     this.#takenBytes += taken.length;
     this.#witness?.see(taken);
     return taken;
+  }
+
+  #uncount(bytes: number): void {
+    this.#counted -= bytes;
+    this.#memory.give(bytes);
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -189,9 +218,16 @@ export class BodyReader {
     if (this.#direct?.(chunk)) return;
     this.#queue.push(chunk);
     this.#queued += chunk.length;
-    if (this.#queued >= queuedBytes) this.#body.pause();
+    if (this.#queued >= queuedBytes && !this.#mayGoAhead(chunk.length)) this.#body.pause();
     this.#tell();
   };
+
+  #mayGoAhead(bytes: number): boolean {
+    const { isTight } = this.#memory;
+    if (!this.#isAhead || this.#queued >= queuedAheadBytes || isTight || !this.#memory.take(bytes)) return false;
+    this.#counted += bytes;
+    return true;
+  }
 
   readonly #onEnd = (): void => {
     this.#hasEnded = true;

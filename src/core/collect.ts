@@ -29,7 +29,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const { memory, clock } = write.deps;
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
-  const leased = await leaseAhead(write, reader, place);
+  const leased = await reader.meanwhile(leaseAhead(write, reader, place));
   const inPart = leased?.runs.find((run) => run.offset >= write.passesTo && isInPart(run, at));
   if (leased !== undefined && inPart !== undefined) {
     await giveBack(write, leased);
@@ -94,7 +94,7 @@ async function compareWithPart({ bodyEnd }: RangeWrite, reader: BodyReader, run:
 }
 
 /**
- * Where a piece ends is known of a body of known length: its place is leased before it is read, while the first bytes come.
+ * Where a piece ends is known of a body of known length: its place is leased before it is read, while its bytes come.
  * A newer request for it ends the reading.
  */
 async function leaseAhead(write: RangeWrite, reader: BodyReader, place: Place): Promise<LeasedGap | undefined> {

@@ -6,7 +6,7 @@ import { abortUpload } from '../../src/core/abort.ts';
 import { completeUpload } from '../../src/core/complete.ts';
 import type { CreateInput } from '../../src/core/create.ts';
 import type { Deps } from '../../src/core/deps.ts';
-import { ClientGoneError } from '../../src/core/errors.ts';
+import { ClientGoneError, UploadError } from '../../src/core/errors.ts';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
 import { StoreError } from '../../src/core/ports.ts';
 import { tellSize } from '../../src/core/tell-size.ts';
@@ -136,6 +136,24 @@ describe('a range', () => {
     expect(await leftovers(upload)).toEqual({ fragments: 0, objects: 0 });
   });
 
+  test.each(['given', 'refused'])('comes on while its place is waited for, and is counted (%s)', async (outcome) => {
+    const content = randomBytes(512 * 1024);
+    const upload = await create(2 * content.length, { partSizeBytes: 2 * content.length });
+    core.records.next('beginFragment', async (proceed) => {
+      await expect.poll(() => core.deps.memory.usedBytes).toBeGreaterThan(content.length / 2);
+      if (outcome === 'refused') throw new UploadError('records_unavailable', 'away');
+      return proceed();
+    });
+    const written = write(upload, 0, content, { body: () => bodyOf(content, 16 * 1024) });
+    if (outcome === 'refused') expect((await failureOf(written)).code).toBe('records_unavailable');
+    else await written;
+    const held = outcome === 'refused' ? 0 : content.length;
+    expect(core.deps.memory.usedBytes).toBe(held);
+    if (outcome === 'refused') return;
+    await write(upload, content.length, content);
+    await expectObject(upload, Buffer.concat([content, content]));
+  });
+
   test('costs two calls to the records', async () => {
     const content = randomBytes(4 * slotBytes);
     const upload = await create(content.length);
@@ -252,16 +270,16 @@ describe('stored bytes', () => {
   });
 
   test('of a part that is one run are held in no memory, however large it is', async () => {
-    const MiB = 1024 * 1024;
-    const content = randomBytes(2 * MiB);
-    const upload = await create(content.length, { partSizeBytes: MiB });
-    await core.put(upload, 1, content.subarray(0, MiB));
-    const body = new PassThrough({ highWaterMark: MiB });
-    for (let at = 0; at < MiB; at += 65_536) body.write(content.subarray(at, at + 65_536));
-    const sent = content.subarray(0, MiB - 1);
+    const partBytes = 4 * 1024 * 1024;
+    const content = randomBytes(2 * partBytes);
+    const upload = await create(content.length, { partSizeBytes: partBytes });
+    await core.put(upload, 1, content.subarray(0, partBytes));
+    const body = new PassThrough({ highWaterMark: partBytes });
+    for (let at = 0; at < partBytes; at += 65_536) body.write(content.subarray(at, at + 65_536));
+    const sent = content.subarray(0, partBytes - 1);
     const failure = await failureOf(write(upload, 0, sent, { body: () => body }));
     expect(failure.details.conflict).toBe('unverifiable');
-    expect(body.readableLength).toBeGreaterThan(MiB / 2);
+    expect(body.readableLength).toBeGreaterThan(partBytes / 2);
   });
 
   test('of a part of a slot are compared by the MiB, whatever chunks they come in', async () => {
