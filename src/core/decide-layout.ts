@@ -20,6 +20,12 @@ export async function decideLayout<T extends Upload>(
   return { ...upload, layout: decided.layout };
 }
 
+/** The upload in the layout that it gets if the next to write says nothing of its chunks. */
+export function foreseen({ store }: Pick<Deps, 'store'>, upload: Upload): Upload {
+  const { layout, sizeBytes } = upload;
+  return layout.kind === 'undecided' ? { ...upload, layout: planLayout({ sizeBytes }, store.limits) } : upload;
+}
+
 /** @throws UploadError `state_conflict` in the free layout, whose bytes have no place but their part */
 export function requirePlanned(upload: Upload): PlannedUpload {
   const { layout } = upload;

@@ -23,6 +23,8 @@ export interface JoinInput {
   readonly name: UploadName;
   /** Where the client's chunk begins: zero begins a file anew where none is open. */
   readonly offset: number;
+  /** The chunk can be held against an upload that has completed a moment ago, and given to a new one where it differs. */
+  readonly mayRepeat?: boolean | undefined;
   /** Called where an upload is opened: to know it, the body may have to be begun. */
   readonly contentType?: (() => Promise<string | undefined>) | undefined;
 }
@@ -31,12 +33,15 @@ export interface JoinInput {
 const openerWaitMs = 5_000;
 const firstPollMs = 50;
 const slowestPollMs = 500;
+/** Whose last answer was lost sends a chunk again within so long; what comes later begins the file anew. */
+const repeatedWithinMs = 120_000;
 /** More than one file's sizes and attempts within the retention time. */
 const mostLookedAt = 100;
 
 /**
  * The upload that a chunk belongs to: an open one is joined, else one is opened. A chunk from the middle of a file that
- * is no longer open is never begun anew: it gets the `completed` upload, to be compared with.
+ * is no longer open is never begun anew: it gets the `completed` upload, to be compared with; so does one that `mayRepeat`
+ * what has just been completed.
  * @throws UploadError `upload_gone` for the middle of a file whose upload ended without an object
  */
 export async function joinByName(deps: Deps, input: JoinInput): Promise<Upload> {
@@ -47,6 +52,7 @@ export async function joinByName(deps: Deps, input: JoinInput): Promise<Upload> 
     if (open !== undefined) return open;
     const mayOpen = settling === undefined && (ended === undefined || input.offset === 0);
     if (mayOpen) {
+      if (input.mayRepeat && isJustCompleted(deps, ended)) return ended;
       const opened = await openNamed(deps, input, ended);
       if (opened !== undefined) return opened;
     }
@@ -148,6 +154,11 @@ async function awaitCompletion(deps: Deps, principal: Principal, upload: Upload)
     throw error;
   });
   if (outcome?.kind === 'pending') throw notOpen(outcome.upload);
+}
+
+function isJustCompleted({ clock }: Deps, ended: Upload | undefined): ended is Upload {
+  if (ended?.state !== 'completed' || ended.completedAt === undefined) return false;
+  return clock.now().getTime() - ended.completedAt.getTime() < repeatedWithinMs;
 }
 
 function settledEnd(ended: Upload | undefined): Upload {

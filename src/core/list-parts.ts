@@ -1,3 +1,4 @@
+import { foreseen } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { findUpload } from './find.ts';
 import { partCountOf, rangeOf } from './layout.ts';
@@ -24,11 +25,11 @@ export interface PartPage {
  * @param page.limit how many slots the page covers, stored and missing together
  */
 export async function listParts(
-  deps: Pick<Deps, 'records'>,
+  deps: Pick<Deps, 'records' | 'store'>,
   input: { readonly principal: Principal; readonly uploadId: string },
   page: { readonly after: number; readonly limit: number },
 ): Promise<PartPage> {
-  const upload = await findUpload(deps, input.principal, input.uploadId);
+  const upload = foreseen(deps, await findUpload(deps, input.principal, input.uploadId));
   const found = await deps.records.listParts(upload.id, { after: page.after, limit: page.limit + 1 });
   const lastKnown = lastSlot(upload) ?? found.at(-1)?.partNumber ?? page.after;
   const pageEnd = Math.min(page.after + page.limit, lastKnown);
@@ -45,19 +46,20 @@ const pageSize = 1000;
 
 /** The first slots that have no durable part. */
 export async function missingParts(
-  deps: Pick<Deps, 'records'>,
-  upload: Upload,
+  deps: Pick<Deps, 'records' | 'store'>,
+  found: Upload,
   limit: number,
 ): Promise<readonly MissingPart[]> {
+  const upload = foreseen(deps, found);
   const missing: MissingPart[] = [];
   let after = upload.contiguousParts;
   for (;;) {
-    const found = await deps.records.listParts(upload.id, { after, limit: pageSize });
-    const isLastPage = found.length < pageSize;
-    const end = (isLastPage ? lastSlot(upload) : undefined) ?? found.at(-1)?.partNumber ?? after;
+    const parts = await deps.records.listParts(upload.id, { after, limit: pageSize });
+    const isLastPage = parts.length < pageSize;
+    const end = (isLastPage ? lastSlot(upload) : undefined) ?? parts.at(-1)?.partNumber ?? after;
     // One window of slots at a time: an upload without any part may have 10,000 missing.
     const last = Math.min(end, after + pageSize);
-    missing.push(...missingBetween(upload, found, { after, last }));
+    missing.push(...missingBetween(upload, parts, { after, last }));
     if (missing.length >= limit || (last === end && isLastPage)) return missing.slice(0, limit);
     after = last;
   }

@@ -84,6 +84,8 @@ export type CommittedFragment =
 export interface RangeRecords {
   /** Writes the layout where none is decided; returns the upload with the one that holds. */
   decideLayout(uploadId: string, layout: PlannedLayout): Promise<Upload | undefined>;
+  /** Writes the digest of the whole where none is declared; returns the upload with the one that holds. */
+  declareDigest(uploadId: string, digest: NonNullable<Upload['digest']>): Promise<Upload | undefined>;
 
   /** Leases the first gap of the range for a fragment, whose row it writes as `pending`. */
   beginFragment(

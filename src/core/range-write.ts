@@ -11,6 +11,7 @@ import type { DigestChainState, RangeRefusal, WantedRange } from './range-record
 import type { RunningMd5 } from './running-md5.ts';
 import type { StatedDigests } from './stated-digests.ts';
 import type { Run, Upload } from './upload.ts';
+import type { WholeMd5 } from './whole-md5.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
 export const displaceAfterMs = 2_000;
@@ -50,7 +51,7 @@ export class RangeWrite {
   /** Nothing counts until these are true of the whole body. */
   readonly stated: StatedDigests | undefined;
   /** The last byte counts only if these are true of the whole body. */
-  readonly whole: StatedDigests | undefined;
+  readonly whole: StatedDigests | WholeMd5 | undefined;
   /** Where the body ends, if its length is known. */
   readonly bodyEnd: number | undefined;
   /** Of an append writer whose bytes count as they come. */
@@ -89,7 +90,7 @@ export class RangeWrite {
       readonly totalBytes: number | undefined;
       readonly chain: RunningMd5 | undefined;
       readonly stated: StatedDigests | undefined;
-      readonly whole: StatedDigests | undefined;
+      readonly whole: StatedDigests | WholeMd5 | undefined;
       readonly bodyEnd: number | undefined;
       readonly checkpoint: Checkpoint | undefined;
       readonly onOffset: ((offset: number) => void) | undefined;

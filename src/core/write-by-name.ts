@@ -6,7 +6,9 @@ import { UploadError } from './errors.ts';
 import { findUpload, notOpen, requireSeen } from './find.ts';
 import { type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
 import type { Principal } from './principal.ts';
+import { provenEtag } from './proof.ts';
 import type { RecentUploads } from './recent-uploads.ts';
+import { toUploadError } from './store-faults.ts';
 import { supersede } from './supersede.ts';
 import type { Upload } from './upload.ts';
 import { writeRange } from './write-range.ts';
@@ -37,7 +39,8 @@ const mostTries = 4;
 
 /**
  * Stores a chunk of the upload that a name means. Bytes that are stored already are compared. The first chunk of a
- * file supersedes an upload that it differs from, if nobody has written to that one for `supersedeAfterMs`.
+ * file supersedes an upload that it differs from, if nobody has written to that one for `supersedeAfterMs`; one that an
+ * upload has which completed a moment ago is a repeat of it.
  * @throws UploadError; ClientGoneError
  */
 export async function writeByName(
@@ -52,25 +55,61 @@ export async function writeByName(
 ): Promise<Upload> {
   const { name, chunk, supersedeAfterMs } = input;
   const remembered = textOfName(deps, name);
-  const join = () => joinByName(deps, { name, offset: chunk.offset, contentType: input.contentType });
+  const join = ({ mayRepeat }: { readonly mayRepeat: boolean }) =>
+    joinByName(deps, { name, offset: chunk.offset, contentType: input.contentType, mayRepeat });
+  const mayRepeat = chunk.offset === 0 && chunk.sizeBytes <= keptBytes;
   const write = (upload: Upload, once: PlacedChunk) =>
     writeInto(deps, context, { principal: name.principal, upload, chunk: once });
   // A first chunk may mean another upload than the last one did.
   if (chunk.offset === 0) context.recent.forget(remembered);
 
-  return untilCurrent(context.recent, remembered, chunk, join, async (upload, once) => {
-    if (chunk.offset > 0 || !isIdle(deps, upload, supersedeAfterMs)) return write(upload, once);
-    return withCopies(deps, once, async (copy) => {
-      try {
-        return await write(upload, copy?.() ?? once);
-      } catch (error) {
-        if (isDifferent(error)) await supersede(deps, upload);
-        else if (!hasEnded(error)) throw error;
-        if (copy === undefined) throw droppedError(error);
-        return write(await join(), copy());
+  const begin = async (once: PlacedChunk) => {
+    const begun = await join({ mayRepeat: false });
+    context.recent.remember(remembered, begun);
+    return write(begun, once);
+  };
+
+  return untilCurrent(
+    context.recent,
+    remembered,
+    chunk,
+    () => join({ mayRepeat }),
+    async (upload, once) => {
+      if (chunk.offset === 0 && upload.state === 'completed') {
+        return withCopies(deps, once, async (copy) =>
+          copy !== undefined && (await isRepeat(deps, upload, () => write(upload, copy())))
+            ? upload
+            : begin(copy?.() ?? once),
+        );
       }
-    });
+      if (chunk.offset > 0 || !isIdle(deps, upload, supersedeAfterMs)) return write(upload, once);
+      return withCopies(deps, once, async (copy) => {
+        try {
+          return await write(upload, copy?.() ?? once);
+        } catch (error) {
+          if (isDifferent(error)) await supersede(deps, upload);
+          else if (!hasEnded(error)) throw error;
+          if (copy === undefined) throw droppedError(error);
+          return begin(copy());
+        }
+      });
+    },
+  );
+}
+
+/** Whether a chunk of a completed upload comes again whose object is still there: then nothing is begun. */
+async function isRepeat(deps: Deps, completed: Upload, compare: () => Promise<Upload>): Promise<boolean> {
+  const etag = await provenEtag(deps, completed).catch((error: unknown) => {
+    throw toUploadError(error);
   });
+  if (etag === undefined) return false;
+  return compare().then(
+    () => true,
+    (error: unknown) => {
+      if (isDifferent(error) || isUnverifiable(error)) return false;
+      throw error;
+    },
+  );
 }
 
 /** Stores a chunk of the upload that an id means. Bytes that are stored already are compared. */
@@ -109,10 +148,13 @@ async function untilCurrent(
     const known = recent.find(name);
     const upload = known ?? (await find());
     const isOver = upload.state === 'completed';
-    if (known === undefined) recent[isOver ? 'rememberEnd' : 'remember'](name, upload);
+    // Whether a first chunk means it is known once it has been compared.
+    if (known === undefined && !(isOver && chunk.offset === 0)) {
+      recent[isOver ? 'rememberEnd' : 'remember'](name, upload);
+    }
     try {
       const written = await work(upload, { ...chunk, body });
-      if (!isOver) recent.remember(name, written);
+      if (!isOver || written.id !== upload.id) recent.remember(name, written);
       return written;
     } catch (error) {
       if (!isOver || !isUnverifiable(error)) recent.forget(name);

@@ -22,6 +22,7 @@ import { StatedDigests, type TrailingDigests } from './stated-digests.ts';
 import { streamSlot } from './stream-slot.ts';
 import { completeWhole, tellSize } from './tell-size.ts';
 import type { Upload } from './upload.ts';
+import { WholeMd5 } from './whole-md5.ts';
 
 export interface WriteRangeInput {
   readonly principal: Principal;
@@ -50,6 +51,8 @@ export interface WriteRangeInput {
   readonly digests?: Digests | TrailingDigests | undefined;
   /** Of a body that is the whole: its bytes count as they come, the last of them only if these are true. */
   readonly wholeDigests?: Digests | undefined;
+  /** Of a body that is the end of the whole: the MD5 of all of it, base64; the last bytes count only if it is true. */
+  readonly wholeMd5?: string | undefined;
   /** Hears how far the durable bytes reach, each time that more are. */
   readonly onOffset?: ((offset: number) => void) | undefined;
   /** Called once, when bytes are wanted: until then the client need not send them. */
@@ -95,7 +98,10 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     totalBytes,
     chain,
     stated,
-    whole: StatedDigests.of(input.wholeDigests),
+    whole:
+      input.wholeMd5 === undefined
+        ? StatedDigests.of(input.wholeDigests)
+        : await WholeMd5.of(planned, offset, input.wholeMd5),
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
     onOffset: input.onOffset,

@@ -31,6 +31,16 @@ export function rangeRows(connection: Connection): RangeRecords {
         return row && toUpload(row);
       }),
 
+    declareDigest: (uploadId, { algorithm, value }) =>
+      connection.run(async (db) => {
+        await db
+          .update(uploads)
+          .set({ digestAlgorithm: algorithm, digestValue: value })
+          .where(and(eq(uploads.id, uploadId), eq(uploads.state, 'open'), isNull(uploads.digestAlgorithm)));
+        const [row] = await db.select().from(uploads).where(eq(uploads.id, uploadId));
+        return row && toUpload(row);
+      }),
+
     beginFragment: async ({ fragmentId, stagingKey, ...wanted }) => {
       const row = await connection.call('begin_fragment', beginFragment, [...begun(wanted), fragmentId, stagingKey]);
       if (row.outcome !== 'begun') return refusalOf(row, wanted);

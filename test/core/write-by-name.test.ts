@@ -53,11 +53,16 @@ test('repeats that come after the end wait once for whoever begins the file anew
   expect(core.clock.slept.length).toBe(waited);
 });
 
-test('a first chunk after the end begins the file anew, and those behind it belong to that', async () => {
+test('a first chunk some time after the end begins the file anew, and those behind it belong to that', async () => {
   const file = randomBytes(3 * chunkBytes);
   const send = clientOf(file);
   for (const offset of [0, 1000, 2000]) await send(offset);
   const ended = await send(1000);
+  expect((await send(0)).id).toBe(ended.id);
+  await core.db.query('update uploads set completed_at = $2 where id = $1', [
+    ended.id,
+    new Date(core.clock.now().getTime() - 121_000),
+  ]);
   const begun = await send(0);
   expect(begun).toMatchObject({ state: 'open' });
   expect(begun.id).not.toBe(ended.id);

@@ -73,4 +73,18 @@ describe.each(await availableStores())('one upload on %s', (store) => {
     expect(await gateway.client.look(id)).toMatchObject({ state: 'completed', size: content.length });
     expect((await gateway.client.read(key)).bytes.equals(content)).toBe(true);
   });
+
+  test('before its first byte tells the parts that are missing, which complete it', async () => {
+    const session = await google.session('listed', { 'x-upload-content-length': String(content.length) });
+    const id = new URL(session, gateway.url).searchParams.get('upload_id')?.split('.')[0];
+    const { missing } = JSON.parse((await gateway.client.request('GET', `/uploads/${id}/parts`)).text) as {
+      missing: { partNumber: number; offset: number; size: number }[];
+    };
+    for (const { partNumber, offset, size } of missing) {
+      const part = content.subarray(offset, offset + size);
+      expect((await gateway.client.request('PUT', `/uploads/${id}/parts/${partNumber}`, part)).status).toBe(200);
+    }
+    expect((await gateway.client.request('POST', `/uploads/${id}/complete`)).status).toBe(200);
+    expect((await gateway.client.read('listed')).bytes.equals(content)).toBe(true);
+  });
 });

@@ -1,5 +1,6 @@
 import type { Context, Hono } from 'hono';
 import { askWriter } from '../../core/ask-writer.ts';
+import { declareDigest } from '../../core/declare-digest.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, requireNotGone } from '../../core/find.ts';
 import { isWhole, requireUndisputed } from '../../core/settle.ts';
@@ -7,10 +8,12 @@ import { completeWhole, tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
 import { rangeBodyBytes } from '../http/admission.ts';
+import { contentDigestsOf } from '../http/digest-fields.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { bodyLengthOf, rawBodyOf } from '../http/raw-body.ts';
 import { type Data, placementOf, type Question } from './content-range.ts';
 import { type GoogleDeps, uploadPath } from './front.ts';
+import { googHashOf } from './goog-hash.ts';
 import { renderObject } from './object-resource.ts';
 import { resumeIncomplete } from './progress.ts';
 import { repeat, requireFit } from './repeat.ts';
@@ -44,6 +47,10 @@ async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data
   requireFit(upload, data);
   if (upload.state === 'completed') return repeat(c, upload, data);
   const { kind: _, ...range } = data;
+  const { crc32c, md5 } = hashOfWhole(c, data);
+  // The parts of other protocols' uploads were stored without it.
+  if (crc32c !== undefined && upload.protocol === 'google')
+    await declareDigest(deps.core, upload, { algorithm: 'crc32c', value: crc32c });
   try {
     return await deps.admission.admit(rangeBodyBytes(range.sizeBytes), () =>
       writeRange(deps.core, {
@@ -53,6 +60,8 @@ async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data
         // "Cloud Storage ignores any bytes you send at an offset that Cloud Storage has already persisted."
         mode: 'append',
         completes: true,
+        digests: contentDigestsOf(incoming.headers),
+        wholeMd5: md5,
         body: () => rawBodyOf(incoming),
       }),
     );
@@ -61,6 +70,16 @@ async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data
     if (!completedMeanwhile) throw error;
     return repeat(c, await findUpload(deps.core, principal, upload.id), data);
   }
+}
+
+/**
+ * What the last request of all says of the whole. Where it leaves the end of its range open (`A-*`), `@google-cloud/storage`
+ * states the hash of what it has read before it begins, which is no hash of anything.
+ */
+function hashOfWhole(c: Context<HttpEnv>, { offset, sizeBytes, totalBytes }: Data): ReturnType<typeof googHashOf> {
+  const hash = googHashOf(c.req.header('x-goog-hash'));
+  const isOpen = c.req.header('content-range')?.includes('-*/') === true;
+  return isOpen || sizeBytes === undefined || offset + sizeBytes !== totalBytes ? {} : hash;
 }
 
 /** All bytes may be durable and the object not made yet: its maker may have died, or is at work. */

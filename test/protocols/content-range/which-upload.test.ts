@@ -215,6 +215,23 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
       expect(gateway.probe.calls('createMultipartUpload')).toEqual([]);
     });
 
+    test('is that one for repeated chunks, also the first: nothing is left open for others to meet', async () => {
+      const { client, completed } = await complete('first-again');
+      for (const index of [0, 1]) expect(progressOf(await chunkOf(client, monday, index))).toEqual(completed);
+      expect(await uploadsOf('first-again')).toHaveLength(1);
+      const there = rangeClient(other, '/objects/first-again');
+      const [third] = await Promise.all([2, 0, 1, 3].map((index) => chunkOf(there, tuesday, index)));
+      expect(progressOf(third!).id).not.toBe(completed.id);
+      expect((await objectAt(gateway, 'first-again'))?.equals(tuesday)).toBe(true);
+    });
+
+    test('is a new one for a repeated first chunk where its object is gone', async () => {
+      const { client, completed } = await complete('first-gone');
+      await gateway.probe.store.deleteObjects({ bucket: gateway.bucket, keys: ['first-gone'] });
+      expect(progressOf(await client.sendAll(monday, chunkBytes)).id).not.toBe(completed.id);
+      expect((await objectAt(gateway, 'first-gone'))?.equals(monday)).toBe(true);
+    });
+
     test('is that one for a repeated chunk, though its slot was composed', { timeout: 60_000 }, async () => {
       const MiB = 1024 ** 2;
       const client = rangeClient(gateway, '/objects/lost-composed');

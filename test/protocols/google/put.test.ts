@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { countRecords } from '../rest/count-records.ts';
 import { bytesOf } from '../rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
-import { expectDone, expectError, expectIncomplete, GoogleClient } from './google-client.ts';
+import { expectDone, expectError, expectIncomplete, GoogleClient, hashesOf } from './google-client.ts';
 
 const KiB = 1024;
 const MiB = 1024 ** 2;
@@ -50,6 +50,58 @@ describe.each(await availableStores())('a session on %s', (store) => {
       else expectIncomplete(answer, end);
     }
     await expectObject('late-total', bytes);
+  });
+
+  describe('whose last request states a hash of the whole', () => {
+    const bytes = bytesOf(600 * KiB, 'hashed');
+    const { crc32c, md5Hash } = hashesOf(bytes);
+    const wrong = hashesOf(bytesOf(600 * KiB, 'other'));
+
+    const send = async (name: string, hash: string, chunkBytes: number) => {
+      const session = await client.session(name);
+      for (let at = 0; ; at += chunkBytes) {
+        const chunk = bytes.subarray(at, at + chunkBytes);
+        const end = at + chunk.length;
+        const isLast = end === bytes.length;
+        const range = `bytes ${at}-${end - 1}/${isLast ? end : '*'}`;
+        const answer = await client.put(session, range, chunk, isLast ? { 'x-goog-hash': hash } : {});
+        if (isLast) return answer;
+        expectIncomplete(answer, end);
+      }
+    };
+    const isThere = async (name: string) => (await gateway.client.request('GET', `/objects/${name}`)).status === 200;
+
+    test.each([bytes.length, 256 * KiB])('is made where it is true (%d bytes at once)', async (chunkBytes) => {
+      expectDone(await send(`hashed-${chunkBytes}`, `crc32c=${crc32c},md5=${md5Hash}`, chunkBytes), bytes);
+    });
+
+    test.each([
+      ['CRC-32C', `crc32c=${wrong.crc32c}`],
+      ['MD5', `md5=${wrong.md5Hash}`],
+      ['one of both', `crc32c=${crc32c}, md5=${wrong.md5Hash}`],
+      ['nothing of the kind', 'nonsense'],
+      ['something too short', 'crc32c=AAAA'],
+    ])('is not made where it is another: %s', async (what, hash) => {
+      for (const chunkBytes of [bytes.length, 256 * KiB]) {
+        const name = `wrong-${what.replaceAll(' ', '-')}-${chunkBytes}`;
+        expectError(await send(name, hash, chunkBytes), 400, 'invalid');
+        expect(await isThere(name)).toBe(false);
+      }
+    });
+
+    test('takes nothing of a request whose own digest is another', async () => {
+      const session = await client.session('content-md5');
+      const put = (md5: string) => client.put(session, undefined, bytes, { 'content-md5': md5 });
+      expectError(await put(wrong.md5Hash), 400, 'invalid');
+      expectIncomplete(await client.put(session, 'bytes */*'), 0);
+      expectDone(await put(md5Hash), bytes);
+    });
+
+    test('is made where the range is open, and the hash one of what was read by then', async () => {
+      const session = await client.session('open-range');
+      const headers = { 'x-goog-hash': `crc32c=${wrong.crc32c}` };
+      expectDone(await client.put(session, `bytes 0-*/${bytes.length}`, bytes, headers), bytes);
+    });
   });
 
   test('takes a chunk in order with two round trips to the records', async () => {

@@ -1,0 +1,19 @@
+import type { Deps } from './deps.ts';
+import { UploadError } from './errors.ts';
+import type { Upload } from './upload.ts';
+
+/**
+ * Takes the digest of the whole that is told with some of its bytes: whoever completes holds it against them.
+ * @throws UploadError `digest_mismatch` where another one was declared
+ */
+export async function declareDigest(
+  { records }: Pick<Deps, 'records'>,
+  upload: Upload,
+  told: NonNullable<Upload['digest']>,
+): Promise<void> {
+  const declared = upload.digest ?? (await records.declareDigest(upload.id, told))?.digest;
+  if (declared?.algorithm !== told.algorithm || declared.value === told.value) return;
+  throw new UploadError('digest_mismatch', `The upload's ${told.algorithm} is ${declared.value}, not ${told.value}.`, {
+    details: { algorithm: told.algorithm, expected: told.value, actual: declared.value },
+  });
+}
