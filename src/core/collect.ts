@@ -30,8 +30,8 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const slowAtMs = clock.now().getTime() + slowAfterMs;
   const { slot, at } = place;
   const leased = await reader.meanwhile(leaseAhead(write, reader, place));
-  const inPart = leased?.runs.find((run) => run.offset >= write.passesTo && isInPart(run, at));
-  if (leased !== undefined && inPart !== undefined) {
+  const inPart = leased?.runs.find((run) => run.offset >= write.skipsTo && isInPart(run, at));
+  if (leased !== undefined && inPart !== undefined && mayCompare(write, inPart, at)) {
     await giveBack(write, leased);
     return compareWithPart(write, reader, inPart, at);
   }
@@ -85,10 +85,19 @@ function isInPart({ offset, sizeBytes, fragmentId }: Run, at: number): boolean {
   return fragmentId === undefined && offset <= at && at < offset + sizeBytes;
 }
 
+/** What can't be compared is refused, or passed over. */
+function mayCompare({ passesTo, bodyEnd }: RangeWrite, run: Run, at: number): boolean {
+  return run.offset >= passesTo || isWithin(run, at, bodyEnd);
+}
+
+function isWithin({ offset, sizeBytes }: Run, at: number, bodyEnd: number | undefined): boolean {
+  const end = offset + sizeBytes;
+  return offset >= at && end <= (bodyEnd ?? end);
+}
+
 /** @returns how many bytes. @throws UploadError `state_conflict` where they differ, or the body has not the whole run */
 async function compareWithPart({ bodyEnd }: RangeWrite, reader: BodyReader, run: Run, at: number): Promise<number> {
-  const end = run.offset + run.sizeBytes;
-  if (run.offset < at || end > (bodyEnd ?? end)) throw unverifiableError(run);
+  if (!isWithin(run, at, bodyEnd)) throw unverifiableError(run);
   await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
   return run.sizeBytes;
 }

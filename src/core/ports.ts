@@ -435,6 +435,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     readonly claimId: string;
     readonly leaseMs: number;
     readonly reason: AbortReason;
+    /** Only where no more than so much is durable: else it is `busy`. */
+    readonly ifReceivedBytes?: number | undefined;
   }): Promise<{ readonly kind: 'claimed' | 'busy' | 'not_open'; readonly upload: Upload | undefined }>;
   /** Takes over a `completing` or `aborting` whose lease ran out. */
   takeClaim(input: {

@@ -63,10 +63,9 @@ export class RangeWrite {
   ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
-  /**
-   * Of an append that is not exact: what was durable before this offset when it came is passed over. Whatever else is
-   * stored in its way came from others, and is compared.
-   */
+  /** Of an append that is not exact: what came in order before this offset is passed over. */
+  skipsTo = 0;
+  /** What was durable before this offset when it came, by others or out of order, is passed over where it can't be compared. */
   passesTo = 0;
   /** An append writer's last commit has been made. */
   hasEndedTerm = false;
@@ -172,7 +171,7 @@ export class RangeWrite {
         this.seen(begun.upload);
         const isOutdated = this.isExact && begun.upload.offset > Math.max(range.from, this.#othersEnd);
         const isFirst = !this.#hasEntered;
-        if (isFirst && this.isAppend && !this.isExact) this.passesTo = begun.upload.offset;
+        if (isFirst && this.isAppend && !this.isExact) this.#passOver(begun.upload);
         this.#hasEntered = true;
         if (!isOutdated) return { ...begun, attemptId, heldUntilMs };
         await drop(attemptId).catch(() => undefined);
@@ -307,6 +306,12 @@ export class RangeWrite {
     if (now.state === 'open') return new DisplacedError();
     // The body was read, so it can't be held against what is stored: the next try is.
     return now.state === 'completed' || now.state === 'completing' ? endedError() : notOpen(now);
+  }
+
+  #passOver({ offset, digestChain }: Upload): void {
+    this.passesTo = offset;
+    // Its own bytes reach as far as the hash that is carried along with them.
+    this.skipsTo = Math.min(offset, digestChain?.endsAt ?? offset);
   }
 
   get #writerSignal(): AbortSignal | undefined {

@@ -16,7 +16,7 @@ export async function repeatSlot(write: RangeWrite, slot: Slot, reader: BodyRead
   await giveBack(write, lease);
   if (lease.gap !== undefined) return false;
   for (const run of lease.runs) {
-    if (run.offset < write.passesTo) await reader.pass(run.sizeBytes, () => undefined);
+    if (run.offset < write.skipsTo) await reader.pass(run.sizeBytes, () => undefined);
     else await compareRun(run, (see) => reader.pass(run.sizeBytes, see));
   }
   return true;

@@ -61,6 +61,7 @@ export async function reportParts(
     fixesSizeBytes ??= place.endsUploadAt;
   }
   requireTotal(deps, upload, agreed);
+  if (upload.protocol === 'google') await deps.records.dropDigestChain(upload.id);
   const adopted = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
   if (adopted.kind !== 'adopted') {
     if (adopted.kind === 'busy') {

@@ -156,8 +156,9 @@ async function storeGaps(
     const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
     next = undefined;
     try {
-      const runs = lease.runs.filter(({ offset }) => offset >= write.passesTo);
-      await requireSameBytes(runs, bytes.at, bytes.chunks, readBackOf(deps, requireOpen(write.upload)));
+      const readBack = readBackOf(deps, requireOpen(write.upload));
+      const runs = lease.runs.filter(({ offset }) => offset >= write.skipsTo);
+      await requireSameBytes(runs, bytes.at, bytes.chunks, readBack, write.passesTo);
     } catch (error) {
       await giveBack(write, lease);
       throw toUploadError(error);

@@ -69,32 +69,28 @@ export async function writeByName(
     return write(begun, once);
   };
 
-  return untilCurrent(
-    context.recent,
-    remembered,
-    chunk,
-    () => join({ mayRepeat }),
-    async (upload, once) => {
-      if (chunk.offset === 0 && upload.state === 'completed') {
-        return withCopies(deps, once, async (copy) =>
-          copy !== undefined && (await isRepeat(deps, upload, () => write(upload, copy())))
-            ? upload
-            : begin(copy?.() ?? once),
-        );
+  const repeatOrBegin = (completed: Upload, once: PlacedChunk) =>
+    withCopies(deps, once, async (copy) => {
+      const comesAgain = copy !== undefined && (await isRepeat(deps, completed, () => write(completed, copy())));
+      return comesAgain ? completed : begin(copy?.() ?? once);
+    });
+  const writeOrSupersede = (idle: Upload, once: PlacedChunk) =>
+    withCopies(deps, once, async (copy) => {
+      try {
+        return await write(idle, copy?.() ?? once);
+      } catch (error) {
+        if (isDifferent(error) ? !(await supersede(deps, idle)) : !hasEnded(error)) throw error;
+        if (copy === undefined) throw droppedError(error);
+        return begin(copy());
       }
-      if (chunk.offset > 0 || !isIdle(deps, upload, supersedeAfterMs)) return write(upload, once);
-      return withCopies(deps, once, async (copy) => {
-        try {
-          return await write(upload, copy?.() ?? once);
-        } catch (error) {
-          if (isDifferent(error)) await supersede(deps, upload);
-          else if (!hasEnded(error)) throw error;
-          if (copy === undefined) throw droppedError(error);
-          return begin(copy());
-        }
-      });
-    },
-  );
+    });
+
+  const find = () => join({ mayRepeat });
+  return untilCurrent(context.recent, remembered, chunk, find, (upload, once) => {
+    if (chunk.offset > 0) return write(upload, once);
+    if (upload.state === 'completed') return repeatOrBegin(upload, once);
+    return isIdle(deps, upload, supersedeAfterMs) ? writeOrSupersede(upload, once) : write(upload, once);
+  });
 }
 
 /** Whether a chunk of a completed upload comes again whose object is still there: then nothing is begun. */
@@ -159,7 +155,8 @@ async function untilCurrent(
     } catch (error) {
       if (!isOver || !isUnverifiable(error)) recent.forget(name);
       if (upload.state !== 'open' || !hasEnded(error)) throw error;
-      if (tries === mostTries || (isTaken && known === undefined)) throw error;
+      const isSuperseded = error.details.reason === 'superseded';
+      if (tries === mostTries || (isTaken && known === undefined && !isSuperseded)) throw error;
       if (!isTaken) continue;
       // Where there is no other upload to go on with, that is the answer.
       await find();

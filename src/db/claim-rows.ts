@@ -57,12 +57,13 @@ export function claimRows(
       }
     },
 
-    claimAbort: ({ id, claimId, leaseMs, reason }) =>
+    claimAbort: ({ id, claimId, leaseMs, reason, ifReceivedBytes }) =>
       connection.transaction(async (tx) => {
         const row = await lockUpload(tx, id);
         if (row === undefined) return { kind: 'not_open', upload: undefined };
         if (row.state !== 'open' && row.state !== 'aborting') return { kind: 'not_open', upload: toUpload(row) };
         if (row.state === 'aborting' && !(await ranOut(tx, id))) return { kind: 'busy', upload: toUpload(row) };
+        if (row.receivedBytes > (ifReceivedBytes ?? row.receivedBytes)) return { kind: 'busy', upload: toUpload(row) };
         await endAttempts(tx, id);
         await tellWriters(tx, id);
         const [claimed] = await tx

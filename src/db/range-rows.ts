@@ -41,6 +41,13 @@ export function rangeRows(connection: Connection): RangeRecords {
         return row && toUpload(row);
       }),
 
+    dropDigestChain: (uploadId) =>
+      connection.run(async (db) => {
+        // No commit carries a chain beyond that.
+        const beyond = { digestOffset: Number.MAX_SAFE_INTEGER, digestState: null };
+        await db.update(uploads).set(beyond).where(eq(uploads.id, uploadId));
+      }),
+
     beginFragment: async ({ fragmentId, stagingKey, ...wanted }) => {
       const row = await connection.call('begin_fragment', beginFragment, [...begun(wanted), fragmentId, stagingKey]);
       if (row.outcome !== 'begun') return refusalOf(row, wanted);

@@ -478,6 +478,21 @@ describe('an append', () => {
     await expectObject(upload, content);
   });
 
+  test('that is not exact holds what others stored since its client was told against what it can', async () => {
+    const content = randomBytes(3 * slotBytes);
+    const upload = await create(content.length, { protocol: 'google', layout: 'planned' });
+    const append = (from: number, to: number) => write(upload, from, content.subarray(from, to), { mode: 'append' });
+    await append(0, 1000);
+    await write(upload, 1000, randomBytes(500));
+    expect(await failureOf(append(1000, 4000))).toMatchObject({ details: { conflict: 'differs', first: 1000 } });
+    const parted = await create(content.length, { protocol: 'google', layout: 'planned' });
+    await core.put(parted, 1, content.subarray(0, slotBytes));
+    // A part that comes again can't be compared in pieces: its client has sent what is durable, and goes on.
+    await write(parted, 0, content.subarray(0, 1000), { mode: 'append' });
+    await write(parted, 1000, content.subarray(1000), { mode: 'append' });
+    await expectObject(parted, content);
+  });
+
   describe.each([
     ['exact', 'tus'],
     ['one that passes over what is durable', 'google'],

@@ -2,9 +2,10 @@ import { Hono } from 'hono';
 import { RecentUploads } from '../../core/recent-uploads.ts';
 import type { ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
+import { notAllowed } from '../http/not-allowed.ts';
 import { answerGoogleErrors } from './answer-errors.ts';
 import { addCancel } from './cancel.ts';
-import type { GoogleDeps } from './front.ts';
+import { type GoogleDeps, uploadPath } from './front.ts';
 import { addOpen } from './open.ts';
 import { addPut } from './put.ts';
 import { RecentDigests } from './recent-digests.ts';
@@ -24,8 +25,9 @@ export function googleFront(
   };
   const app = new Hono<HttpEnv>();
   app.onError(answerGoogleErrors(options.errorLog));
-  addOpen(app, deps);
   addPut(app, deps);
+  addOpen(app, deps);
   addCancel(app, deps);
+  app.all(uploadPath, (c) => notAllowed(c, ['POST', 'PUT', 'DELETE']));
   return app;
 }

@@ -19,16 +19,19 @@ import { resumeIncomplete } from './progress.ts';
 import { repeat, requireFit } from './repeat.ts';
 import { inSession, openSession } from './session.ts';
 
-/** `PUT <session URI>`: bytes of the object, or the question how many are held. */
+/** `PUT <session URI>`: bytes of the object, or the question how many are held. Go's client sends them by `POST`. */
 export function addPut(app: Hono<HttpEnv>, deps: GoogleDeps): void {
-  app.put(uploadPath, async (c) => {
-    const placement = placementOf(c.req.header('content-range'), bodyLengthOf(c.env.incoming));
-    const moved =
-      placement.kind === 'question'
-        ? await ask(c, deps, await openSession(c, deps), placement)
-        : await inSession(c, deps, (upload) => write(c, deps, upload, placement));
-    return answer(c, deps, await finishIfWhole(c, deps, moved));
-  });
+  app.put(uploadPath, (c) => onPut(c, deps));
+  app.post(uploadPath, (c, next) => (c.req.query('upload_id') === undefined ? next() : onPut(c, deps)));
+}
+
+async function onPut(c: Context<HttpEnv>, deps: GoogleDeps): Promise<Response> {
+  const placement = placementOf(c.req.header('content-range'), bodyLengthOf(c.env.incoming));
+  const moved =
+    placement.kind === 'question'
+      ? await ask(c, deps, await openSession(c, deps), placement)
+      : await inSession(c, deps, (upload) => write(c, deps, upload, placement));
+  return answer(c, deps, await finishIfWhole(c, deps, moved));
 }
 
 async function ask(c: Context<HttpEnv>, deps: GoogleDeps, found: Upload, question: Question): Promise<Upload> {

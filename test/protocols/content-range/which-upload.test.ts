@@ -98,6 +98,26 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
       expect((await objectAt(gateway, 'superseded'))?.equals(tuesday)).toBe(true);
     });
 
+    test('is not superseded where somebody has added to it since the first chunk began to come', async () => {
+      const client = rangeClient(gateway, '/objects/added-to');
+      const old = progressOf(await chunkOf(client, monday, 0));
+      await letIdle(gateway, old.id, 11);
+      const first = gateway.client.wire.open({
+        method: 'POST',
+        path: '/objects/added-to',
+        headers: {
+          'content-range': `bytes 0-${chunkBytes - 1}/${size}`,
+          'content-length': String(chunkBytes),
+          expect: '100-continue',
+        },
+      });
+      await first.continued;
+      expect(progressOf(await chunkOf(rangeClient(other, '/objects/added-to'), tuesday, 1)).id).toBe(old.id);
+      first.request.end(tuesday.subarray(0, chunkBytes));
+      expect((await first.answer).status).toBe(409);
+      expect(await gateway.client.look(old.id)).toMatchObject({ state: 'open', receivedBytes: 2 * chunkBytes });
+    });
+
     test('is superseded once, by two first chunks on two gateways', async () => {
       const clients = [rangeClient(gateway, '/objects/twice'), rangeClient(other, '/objects/twice')];
       const old = progressOf(await chunkOf(clients[0]!, monday, 0));

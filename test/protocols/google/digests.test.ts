@@ -53,6 +53,17 @@ describe('the digests of an object', () => {
     expect(gateway.probe.calls('getObject')).toHaveLength(1);
   });
 
+  test('are those of the object where a part by another way took the place of what was sent', async () => {
+    const session = await client.session('taken', { 'x-upload-content-length': String(bytes.length) });
+    const send = (from: number, to: number) =>
+      client.put(session, `bytes ${from}-${to - 1}/${bytes.length}`, bytes.subarray(from, to));
+    expectIncomplete(await send(0, 8 * MiB), 8 * MiB);
+    const id = new URL(session, gateway.url).searchParams.get('upload_id')?.split('.')[0];
+    const other = bytesOf(8 * MiB, 'in its place');
+    expect((await gateway.client.request('PUT', `/uploads/${id}/parts/1`, other)).status).toBe(200);
+    expectDone(await send(8 * MiB, bytes.length), Buffer.concat([other, bytes.subarray(8 * MiB)]));
+  });
+
   test('are left out where they would have to be read from an object that is too large', async () => {
     const whole = Buffer.concat([bytes, Buffer.from('x')]);
     const session = await uploadMixed('large', whole);

@@ -52,6 +52,28 @@ describe.each(await availableStores())('a session on %s', (store) => {
     await expectObject('late-total', bytes);
   });
 
+  test('takes what Go’s client sends, by POST', async () => {
+    const bytes = bytesOf(600 * KiB, 'go');
+    const session = await client.session('go');
+    const post = (range: string, body: Buffer) =>
+      client.wire.send(
+        { method: 'POST', path: session, headers: { 'content-range': range, 'x-guploader-no-308': 'yes' } },
+        body,
+      );
+    const first = await post('bytes 0-262143/*', bytes.subarray(0, 256 * KiB));
+    expect({ status: first.status, ...first.headers }).toMatchObject({
+      status: 200,
+      'x-http-status-code-override': '308',
+      range: 'bytes=0-262143',
+    });
+    expectDone(await post(`bytes 262144-${bytes.length - 1}/${bytes.length}`, bytes.subarray(256 * KiB)), bytes);
+    const patched = await client.wire.send({ method: 'PATCH', path: session }, bytes);
+    expect({ status: patched.status, allow: patched.headers.allow }).toEqual({
+      status: 405,
+      allow: 'POST, PUT, DELETE',
+    });
+  });
+
   describe('whose last request states a hash of the whole', () => {
     const bytes = bytesOf(600 * KiB, 'hashed');
     const { crc32c, md5Hash } = hashesOf(bytes);
