@@ -3,13 +3,13 @@ import { abortUpload } from '../../core/abort.ts';
 import { createUpload } from '../../core/create.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findByName, type UploadName } from '../../core/join-by-name.ts';
-import { tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeByName } from '../../core/write-by-name.ts';
 import { writeRange } from '../../core/write-range.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { objectKeyOf } from '../http/object-key.ts';
 import { answerUpload } from './answer.ts';
+import { ask } from './ask.ts';
 import { bodyOf, type RequestBody } from './body.ts';
 import type { ContentRangeDeps } from './front.ts';
 import { contentRangeProblems } from './problems.ts';
@@ -38,8 +38,7 @@ export async function onObject(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
       return answer(await putWhole(c, deps, { place, body, sizeBytes: request.sizeBytes }));
     case 'query': {
       const upload = await findByName(deps.core, named(request.totalBytes));
-      if (request.totalBytes === undefined || upload.state !== 'open') return answer(upload);
-      return answer(await tellSize(deps.core, { ...place, upload, totalBytes: request.totalBytes, completes: true }));
+      return answer(await ask(deps, { ...place, upload, totalBytes: request.totalBytes }));
     }
     case 'chunk':
       return answer(

@@ -1,10 +1,10 @@
 import type { Context } from 'hono';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, notOpen } from '../../core/find.ts';
-import { tellSize } from '../../core/tell-size.ts';
 import { requireSameTotal, writeById } from '../../core/write-by-name.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { answerUpload } from './answer.ts';
+import { ask } from './ask.ts';
 import { bodyOf } from './body.ts';
 import type { ContentRangeDeps } from './front.ts';
 import { dialectOf, parseRequest } from './request.ts';
@@ -29,12 +29,7 @@ export async function onUpload(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
       const upload = await findUpload(deps.core, principal, uploadId);
       requireSameTotal(upload, totalBytes);
       if (upload.state === 'aborted' || upload.state === 'aborting') throw notOpen(upload);
-      if (totalBytes === undefined || upload.state !== 'open') return answerUpload(deps.core, upload, dialect);
-      return answerUpload(
-        deps.core,
-        await tellSize(deps.core, { principal, upload, totalBytes, completes: true }),
-        dialect,
-      );
+      return answerUpload(deps.core, await ask(deps, { principal, upload, totalBytes }), dialect);
     }
     case 'chunk': {
       const upload = await writeById(

@@ -93,7 +93,7 @@ function isOffset(number: number): boolean {
 function malformed(): UploadError {
   return new UploadError(
     'invalid_request',
-    'Content-Range is not of the form bytes 0-262143/*, bytes 0-*/*, or bytes */*.',
+    'Content-Range is not of the form bytes 0-262143/1000000 (or /*), bytes 0-*/*, or bytes */*.',
   );
 }
 

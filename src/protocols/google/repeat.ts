@@ -9,7 +9,8 @@ import type { Data, Placement } from './content-range.ts';
 /** The client never got the last answer, and sends again what the object has: it gets that answer now. */
 export async function repeat(c: Context<HttpEnv>, completed: Upload, data: Data): Promise<Upload> {
   requireFit(completed, data);
-  await passOver(c.env.incoming, c.get('bodyIdleMs'));
+  const sizeBytes = await passOver(c.env.incoming, c.get('bodyIdleMs'));
+  if (data.sizeBytes === undefined) requireFit(completed, { ...data, sizeBytes });
   return completed;
 }
 
@@ -23,13 +24,20 @@ export function requireFit({ sizeBytes }: Upload, placement: Placement): void {
   });
 }
 
-/** Lets the body come: a client that still sends when it is answered and cut off may never see the answer. */
-async function passOver(incoming: IncomingMessage, idleMs: number): Promise<void> {
-  if (incoming.readableEnded || incoming.headers.expect !== undefined) return;
-  await new Promise<void>((resolve, reject) => {
+/**
+ * Lets the body come: a client that still sends when it is answered and cut off may never see the answer.
+ * @returns how many bytes it had
+ */
+async function passOver(incoming: IncomingMessage, idleMs: number): Promise<number> {
+  let sizeBytes = 0;
+  if (incoming.readableEnded || incoming.headers.expect !== undefined) return sizeBytes;
+  return new Promise<number>((resolve, reject) => {
     const idle = setTimeout(() => reject(new UploadError('body_timeout', 'The body stalled.')), idleMs);
-    incoming.on('data', () => idle.refresh());
-    incoming.once('end', resolve);
+    incoming.on('data', (chunk: Buffer) => {
+      sizeBytes += chunk.length;
+      idle.refresh();
+    });
+    incoming.once('end', () => resolve(sizeBytes));
     incoming.once('close', () => {
       clearTimeout(idle);
       reject(new ClientGoneError('the client closed its connection in the body'));

@@ -299,13 +299,17 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
     });
   });
 
-  test('a chunk for an upload that completes waits for it', async () => {
-    const client = rangeClient(gateway, '/objects/completing');
+  test.each([
+    ['a chunk', (client: RangeClient) => chunkOf(client, monday, 3)],
+    ['the question where to go on', (client: RangeClient) => client.ask(size)],
+  ])('%s for an upload that completes waits for it', async (what, send) => {
+    const path = `/objects/completing-${what.length}`;
+    const client = rangeClient(gateway, path);
     for (const index of [0, 1, 2]) progressOf(await chunkOf(client, monday, index));
     const { reached, release } = gateway.probe.hold('completeMultipartUpload');
     const last = chunkOf(client, monday, 3);
     await reached;
-    const repeat = chunkOf(rangeClient(other, '/objects/completing'), monday, 3);
+    const repeat = send(rangeClient(other, path));
     await expect(Promise.race([repeat, sleep(500, 'waits')])).resolves.toBe('waits');
     release();
     expect(progressOf(await repeat)).toEqual(progressOf(await last));

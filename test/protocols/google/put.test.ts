@@ -52,6 +52,18 @@ describe.each(await availableStores())('a session on %s', (store) => {
     await expectObject('late-total', bytes);
   });
 
+  test('does not answer more bytes than the object has with the object', async () => {
+    const bytes = bytesOf(100, 'completed');
+    const session = await client.session('more-than-it-has');
+    expectDone(await client.put(session, undefined, bytes), bytes);
+    for (const sent of [Buffer.concat([bytes, bytes]), bytes]) {
+      const exchange = client.openPut(session, { 'content-range': 'bytes 0-*/*' });
+      exchange.request.end(sent);
+      if (sent === bytes) expectDone(await exchange.answer, bytes);
+      else expectError(await exchange.answer, 400, 'invalid');
+    }
+  });
+
   test('takes what Go’s client sends, by POST', async () => {
     const bytes = bytesOf(600 * KiB, 'go');
     const session = await client.session('go');
