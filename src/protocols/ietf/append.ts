@@ -1,8 +1,10 @@
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
+import { declareDigest } from '../../core/declare-digest.ts';
 import type { Digests } from '../../core/digest.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, requireNotGone } from '../../core/find.ts';
+import { keptDigests } from '../../core/kept-digests.ts';
 import { isWhole } from '../../core/settle.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
@@ -15,7 +17,7 @@ import type { IetfDeps } from './front.ts';
 import { tellProgress } from './interim.ts';
 import { interopHeader, interopVersionOf } from './interop.ts';
 import { inconsistentLength, mismatchingOffset } from './problems.ts';
-import { wholeDigestsOf } from './repr-digest.ts';
+import { declaredDigest, wholeDigestsOf } from './repr-digest.ts';
 
 /** What a request says of its content. */
 export interface Content {
@@ -71,6 +73,11 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
   // A length that is told first here, and can't be true, is no reason to lose what came.
   if (totalBytes !== undefined && sentTo > totalBytes) {
     throw inconsistentLength(`The content ends at ${sentTo}, and Upload-Length is ${totalBytes}.`);
+  }
+  const digest = completes ? declaredDigest(c.req.header('repr-digest')) : undefined;
+  // What is stored already has to have been summed in the same way.
+  if (digest !== undefined && (offset === 0 || keptDigests(upload).includes(digest.algorithm))) {
+    await declareDigest(deps.core, upload, digest);
   }
   const version = interopVersionOf(c);
   let after: Upload;

@@ -329,6 +329,17 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       expect((await patch(path, 0, '?1', bytes, digests)).status).toBe(200);
     });
 
+    test('of the representation, told first with the last of it', async () => {
+      const declared = { 'repr-digest': `crc32=:${crc.toString('base64')}:` };
+      const path = resourceOf(await create('told-last', '?0', bytes.subarray(0, 50)));
+      const rest = Buffer.from(bytes.subarray(50));
+      rest[0]! ^= 1;
+      expectProblem(await patch(path, 50, '?1', rest, declared), 422, { code: 'digest_mismatch' });
+      expect((await head(path)).headers['upload-complete']).toBe('?0');
+      const right = resourceOf(await create('told-last', '?0', bytes.subarray(0, 50)));
+      expect((await patch(right, 50, '?1', bytes.subarray(50), declared)).status).toBe(200);
+    });
+
     test('of the representation: another one is not completed', async () => {
       const declared = { 'repr-digest': `crc32=:${crc.toString('base64')}:` };
       const path = resourceOf(await create('repr-digest', '?0', undefined, declared));
