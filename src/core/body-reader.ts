@@ -137,6 +137,11 @@ export class BodyReader {
     }
   }
 
+  /** Passes over the rest. @throws as `take` */
+  async drain(): Promise<void> {
+    while ((await this.take(Number.POSITIVE_INFINITY)) !== undefined);
+  }
+
   /** Whether the body has been taken to its end. Waits for the end, or for more. @throws as `take` */
   async isAtEnd(): Promise<boolean> {
     while (this.#queue.length === 0 && !this.#hasEnded) await this.#more();

@@ -22,6 +22,13 @@ export async function compareWithCompleted(deps: Deps, upload: Upload, input: Wr
     await compareBody(deps, upload, reader, { at: offset, end: sizeBytes === undefined ? undefined : end });
     await stated?.verify();
     return upload;
+  } catch (error) {
+    // What is not even what its client states says nothing of the upload.
+    if (stated !== undefined && isConflict(error)) {
+      await reader.drain();
+      await stated.verify();
+    }
+    throw error;
   } finally {
     reader.end();
   }
@@ -47,4 +54,8 @@ export async function compareBody(
     });
     at = runEnd;
   }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof UploadError && error.details.conflict !== undefined;
 }

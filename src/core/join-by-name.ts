@@ -157,7 +157,7 @@ async function awaitCompletion(deps: Deps, principal: Principal, upload: Upload)
 }
 
 function isJustCompleted({ clock }: Deps, ended: Upload | undefined): ended is Upload {
-  if (ended?.state !== 'completed' || ended.completedAt === undefined) return false;
+  if (ended?.state !== 'completed' || ended.completedAt === undefined || ended.isConflicted) return false;
   return clock.now().getTime() - ended.completedAt.getTime() < repeatedWithinMs;
 }
 

@@ -435,8 +435,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     readonly claimId: string;
     readonly leaseMs: number;
     readonly reason: AbortReason;
-    /** Only where no more than so much is durable: else it is `busy`. */
-    readonly ifReceivedBytes?: number | undefined;
+    /** Only where nothing was written since, nor sent again: else it is `busy`. */
+    readonly ifLastWriteAt?: Date | undefined;
   }): Promise<{ readonly kind: 'claimed' | 'busy' | 'not_open'; readonly upload: Upload | undefined }>;
   /** Takes over a `completing` or `aborting` whose lease ran out. */
   takeClaim(input: {

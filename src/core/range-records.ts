@@ -86,6 +86,8 @@ export interface RangeRecords {
   decideLayout(uploadId: string, layout: PlannedLayout): Promise<Upload | undefined>;
   /** Writes the digest of the whole where none is declared; returns the upload with the one that holds. */
   declareDigest(uploadId: string, digest: NonNullable<Upload['digest']>): Promise<Upload | undefined>;
+  /** Somebody has sent again what is stored. `false`: the upload is no longer open. */
+  touch(uploadId: string): Promise<boolean>;
   /** The MD5 that was carried along is no longer that of what is stored, and is carried on by nobody. */
   dropDigestChain(uploadId: string): Promise<void>;
 

@@ -67,6 +67,8 @@ export class RangeWrite {
   skipsTo = 0;
   /** What was durable before this offset when it came, by others or out of order, is passed over where it can't be compared. */
   passesTo = 0;
+  /** Some of its bytes were new. */
+  hasCommitted = false;
   /** An append writer's last commit has been made. */
   hasEndedTerm = false;
   /** As the records told it last. */
@@ -283,6 +285,7 @@ export class RangeWrite {
 
   committed(upload: Upload, end: number): PlannedUpload {
     if (this.termUntil(end).endsWriter) this.hasEndedTerm = true;
+    this.hasCommitted = true;
     if (upload.offset > end) this.#othersEnd = upload.offset;
     this.onOffset?.(upload.offset);
     return this.seen(upload);
@@ -311,7 +314,7 @@ export class RangeWrite {
   #passOver({ offset, digestChain }: Upload): void {
     this.passesTo = offset;
     // Its own bytes reach as far as the hash that is carried along with them.
-    this.skipsTo = Math.min(offset, digestChain?.endsAt ?? offset);
+    this.skipsTo = Math.min(offset, digestChain?.endsAt ?? 0);
   }
 
   get #writerSignal(): AbortSignal | undefined {

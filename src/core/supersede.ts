@@ -15,7 +15,7 @@ export async function supersede(deps: Deps, upload: Upload): Promise<boolean> {
     claimId,
     leaseMs: deps.settings.leaseMs,
     reason: 'superseded',
-    ifReceivedBytes: upload.receivedBytes,
+    ifLastWriteAt: upload.lastWriteAt ?? upload.createdAt,
   });
   if (claim.kind === 'busy' && claim.upload?.state === 'open') return false;
   if (claim.kind !== 'claimed' || claim.upload === undefined) return true;

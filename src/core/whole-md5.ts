@@ -4,9 +4,12 @@ import type { Upload } from './upload.ts';
 
 /** The MD5 that a client states of the whole with the last of its bytes, held against what was carried along with the others. */
 export class WholeMd5 {
-  /** @param offset where the last of the bytes begin */
-  static async of(upload: Upload, offset: number, stated: string): Promise<WholeMd5> {
-    return new WholeMd5(await startMd5(upload.digestChain), offset, stated);
+  /**
+   * @param saved of the bytes before
+   * @param offset where the last of the bytes begin
+   */
+  static async of(saved: Upload['digestChain'], offset: number, stated: string): Promise<WholeMd5> {
+    return new WholeMd5(await startMd5(saved), offset, stated);
   }
 
   readonly #chain: RunningMd5;

@@ -57,7 +57,8 @@ export async function writeByName(
   const remembered = textOfName(deps, name);
   const join = ({ mayRepeat }: { readonly mayRepeat: boolean }) =>
     joinByName(deps, { name, offset: chunk.offset, contentType: input.contentType, mayRepeat });
-  const mayRepeat = chunk.offset === 0 && chunk.sizeBytes <= keptBytes;
+  // Where the size is not told, any completed upload would fit.
+  const mayRepeat = chunk.offset === 0 && chunk.totalBytes !== undefined;
   const write = (upload: Upload, once: PlacedChunk) =>
     writeInto(deps, context, { principal: name.principal, upload, chunk: once });
   // A first chunk may mean another upload than the last one did.
@@ -69,11 +70,20 @@ export async function writeByName(
     return write(begun, once);
   };
 
-  const repeatOrBegin = (completed: Upload, once: PlacedChunk) =>
-    withCopies(deps, once, async (copy) => {
-      const comesAgain = copy !== undefined && (await isRepeat(deps, completed, () => write(completed, copy())));
-      return comesAgain ? completed : begin(copy?.() ?? once);
+  const repeatOrBegin = async (completed: Upload, once: PlacedChunk) => {
+    if (!(await isThere(deps, completed))) return begin(once);
+    return withCopies(deps, once, async (copy) => {
+      try {
+        return await write(completed, copy?.() ?? once);
+      } catch (error) {
+        if (!isDifferent(error) && !isUnverifiable(error)) throw error;
+        if (copy !== undefined) return begin(copy());
+        // The next time it is not held against this one.
+        await deps.records.markConflicted(completed.id);
+        throw droppedError(error);
+      }
     });
+  };
   const writeOrSupersede = (idle: Upload, once: PlacedChunk) =>
     withCopies(deps, once, async (copy) => {
       try {
@@ -93,19 +103,12 @@ export async function writeByName(
   });
 }
 
-/** Whether a chunk of a completed upload comes again whose object is still there: then nothing is begun. */
-async function isRepeat(deps: Deps, completed: Upload, compare: () => Promise<Upload>): Promise<boolean> {
+/** Whether the object that an upload made is still at its key. */
+async function isThere(deps: Deps, completed: Upload): Promise<boolean> {
   const etag = await provenEtag(deps, completed).catch((error: unknown) => {
     throw toUploadError(error);
   });
-  if (etag === undefined) return false;
-  return compare().then(
-    () => true,
-    (error: unknown) => {
-      if (isDifferent(error) || isUnverifiable(error)) return false;
-      throw error;
-    },
-  );
+  return etag !== undefined;
 }
 
 /** Stores a chunk of the upload that an id means. Bytes that are stored already are compared. */
@@ -256,7 +259,7 @@ function outdatedError(cause: unknown): UploadError {
 function droppedError(cause: unknown): UploadError {
   return new UploadError(
     'busy',
-    'This file is not the one that was begun under its name, which has been dropped. Send the chunk again.',
+    'This file is not the one that was sent before under its name. Send the chunk again.',
     { retryAfterSeconds: 1, cause },
   );
 }

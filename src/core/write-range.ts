@@ -7,7 +7,7 @@ import { decideLayout, requirePlanned } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { requireOpen } from './find.ts';
+import { notFoundError, requireNotGone, requireOpen } from './find.ts';
 import { keepWhatCame } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
@@ -81,8 +81,9 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     await decideLayout(deps, requireOpen(upload), { chunkSizeBytes: input.chunkSizeBytes, totalBytes }),
   );
   const isAppend = input.mode === 'append';
+  const saved = upload.protocol === 'google' && isAppend ? await chainBefore(deps, upload, offset) : undefined;
   // Google's clients are told the MD5 of the whole.
-  const chain = upload.protocol === 'google' && isAppend ? await startMd5(upload.digestChain) : undefined;
+  const chain = upload.protocol === 'google' && isAppend ? await startMd5(saved) : undefined;
   const writerId = isAppend ? deps.newLeaseId() : undefined;
   const isEmpty = sizeBytes === 0;
   const writer =
@@ -101,7 +102,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     whole:
       input.wholeMd5 === undefined
         ? StatedDigests.of(input.wholeDigests)
-        : await WholeMd5.of(planned, offset, input.wholeMd5),
+        : await WholeMd5.of(saved, offset, input.wholeMd5),
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
     onOffset: input.onOffset,
@@ -115,6 +116,8 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     const completed = await writeBody(write, input, writer?.signal);
     if (completed !== undefined) return completed;
     await write.settle();
+    // Its client is told that these bytes are stored: from now on nobody supersedes the upload without knowing it.
+    if (!isAppend && !write.hasCommitted && !(await deps.records.touch(upload.id))) await requireThere(deps, upload);
   } catch (error) {
     throw error instanceof DisplacedError ? await write.explain(error) : error;
   } finally {
@@ -126,6 +129,18 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     }
   }
   return end(write);
+}
+
+async function requireThere({ records }: Deps, { tenant, id }: Upload): Promise<void> {
+  const now = await records.find(tenant, id);
+  if (now === undefined) throw notFoundError();
+  requireNotGone(now);
+}
+
+/** The MD5 of the bytes before an offset: another gateway may have stored more of them since. */
+async function chainBefore({ records }: Deps, seen: Upload, offset: number): Promise<Upload['digestChain']> {
+  if ((seen.digestChain?.endsAt ?? 0) >= offset) return seen.digestChain;
+  return (await records.find(seen.tenant, seen.id))?.digestChain;
 }
 
 /** An append may take longer for one piece than its term. */
@@ -225,7 +240,7 @@ async function writeBody(
     const settled = await Promise.allSettled([...underWay, latest]);
     if (isDiffering(error)) {
       // What is not even what its client states says nothing of the upload.
-      if (write.stated !== undefined) await passToEnd(read());
+      if (write.stated !== undefined) await read().drain();
       await write.stated?.verify();
       await write.deps.records.markConflicted(write.upload.id);
       throw conflictedError(error, write.upload);
@@ -248,10 +263,6 @@ async function writeBody(
 function conflictedError(error: UploadError, { id }: Upload): UploadError {
   const message = `${error.message} The upload completes no longer by itself: complete it as it is, or abort it.`;
   return new UploadError(error.code, message, { details: { ...error.details, uploadId: id }, cause: error });
-}
-
-async function passToEnd(reader: BodyReader): Promise<void> {
-  while ((await reader.take(Number.POSITIVE_INFINITY)) !== undefined);
 }
 
 /** The upload took no more bytes when the next ones were to be leased. */

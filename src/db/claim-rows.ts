@@ -57,13 +57,13 @@ export function claimRows(
       }
     },
 
-    claimAbort: ({ id, claimId, leaseMs, reason, ifReceivedBytes }) =>
+    claimAbort: ({ id, claimId, leaseMs, reason, ifLastWriteAt }) =>
       connection.transaction(async (tx) => {
         const row = await lockUpload(tx, id);
         if (row === undefined) return { kind: 'not_open', upload: undefined };
         if (row.state !== 'open' && row.state !== 'aborting') return { kind: 'not_open', upload: toUpload(row) };
         if (row.state === 'aborting' && !(await ranOut(tx, id))) return { kind: 'busy', upload: toUpload(row) };
-        if (row.receivedBytes > (ifReceivedBytes ?? row.receivedBytes)) return { kind: 'busy', upload: toUpload(row) };
+        if (isAfter(row.lastWriteAt, ifLastWriteAt)) return { kind: 'busy', upload: toUpload(row) };
         await endAttempts(tx, id);
         await tellWriters(tx, id);
         const [claimed] = await tx
@@ -326,4 +326,8 @@ async function ranOut(tx: Db, id: string): Promise<boolean> {
     sql`select 1 from uploads where id = ${id} and coalesce(claim_until, now()) <= now()`,
   );
   return (rowCount ?? 0) > 0;
+}
+
+function isAfter(at: Date | null, seen: Date | undefined): boolean {
+  return at !== null && seen !== undefined && at.getTime() > seen.getTime();
 }

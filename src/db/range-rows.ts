@@ -41,6 +41,16 @@ export function rangeRows(connection: Connection): RangeRecords {
         return row && toUpload(row);
       }),
 
+    touch: (uploadId) =>
+      connection.run(async (db) => {
+        const touched = await db
+          .update(uploads)
+          .set({ lastWriteAt: sql`now()` })
+          .where(and(eq(uploads.id, uploadId), eq(uploads.state, 'open')))
+          .returning({ id: uploads.id });
+        return touched.length === 1;
+      }),
+
     dropDigestChain: (uploadId) =>
       connection.run(async (db) => {
         // No commit carries a chain beyond that.

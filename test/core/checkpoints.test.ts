@@ -28,7 +28,9 @@ beforeEach(async () => {
 });
 
 /** An append whose client can stop in the middle. */
-async function append(from: number, deps: Deps, input: Partial<WriteRangeInput> = {}) {
+async function append(from: number, usual: Deps, input: Partial<WriteRangeInput> = {}) {
+  // Whoever asks lets time pass, and none of it is the client's.
+  const deps = { ...usual, settings: { ...usual.settings, bodyIdleMs: Number.MAX_SAFE_INTEGER } };
   const body = new PassThrough({ highWaterMark: content.length });
   let at = from;
   const ended = writeRange(deps, {
@@ -59,7 +61,7 @@ async function append(from: number, deps: Deps, input: Partial<WriteRangeInput> 
 /** Until what was sent has come as far as the writer. */
 function askUntil(deps: Deps, offset: number): Promise<unknown> {
   return vi.waitUntil(async () => (await askWriter(deps, await core.find(upload))).offset === offset, {
-    timeout: 5_000,
+    timeout: 20_000,
     interval: 5,
   });
 }
@@ -96,7 +98,7 @@ test('of a writer whose bytes could not be held nothing is wanted, and nobody wa
   const deps = core.elsewhere(0);
   const writer = await append(0, deps);
   writer.sendTo(1000);
-  await vi.waitUntil(async () => (await core.find(upload)).writerId !== undefined, { timeout: 5_000, interval: 5 });
+  await vi.waitUntil(async () => (await core.find(upload)).writerId !== undefined, { timeout: 20_000, interval: 5 });
   expect((await askWriter(deps, await core.find(upload))).offset).toBe(0);
   expect((await writer.finish()).state).toBe('completed');
   await expectObject();
@@ -111,7 +113,7 @@ test('of an upload that nobody writes nobody is asked', async () => {
 test('a body that must be proven as a whole is not counted by it', async () => {
   const writer = await append(0, core.deps, { digests: { md5: 'AAAAAAAAAAAAAAAAAAAAAA==' } });
   writer.sendTo(1000);
-  await vi.waitUntil(async () => (await core.find(upload)).writerId !== undefined, { timeout: 5_000, interval: 5 });
+  await vi.waitUntil(async () => (await core.find(upload)).writerId !== undefined, { timeout: 20_000, interval: 5 });
   expect((await askWriter(core.deps, await core.find(upload))).offset).toBe(0);
   await expect(writer.finish()).rejects.toMatchObject({ code: 'digest_mismatch' });
 });
@@ -125,7 +127,7 @@ test('a checkpoint behind a slot that fails for good gives its memory back', asy
   });
   const writer = await append(0, deps);
   writer.sendTo(slotBytes + 1000);
-  await vi.waitUntil(() => deps.memory.usedBytes >= slotBytes + 1000, { timeout: 5_000, interval: 5 });
+  await vi.waitUntil(() => deps.memory.usedBytes >= slotBytes + 1000, { timeout: 20_000, interval: 5 });
   const asked = askWriter(deps, await core.find(upload));
   held.resolve();
   await asked;

@@ -485,8 +485,17 @@ describe('an append', () => {
     await append(0, 1000);
     await write(upload, 1000, randomBytes(500));
     expect(await failureOf(append(1000, 4000))).toMatchObject({ details: { conflict: 'differs', first: 1000 } });
+    const replaced = await create(content.length, { protocol: 'google', layout: 'planned' });
+    const part = content.subarray(0, slotBytes);
+    await write(replaced, 0, part, { mode: 'append' });
+    await core.put(replaced, 1, part);
+    await write(replaced, slotBytes, randomBytes(500));
+    const rest = { mode: 'append' } as const;
+    expect(await failureOf(write(replaced, slotBytes, content.subarray(slotBytes), rest))).toMatchObject({
+      details: { conflict: 'differs', first: slotBytes },
+    });
     const parted = await create(content.length, { protocol: 'google', layout: 'planned' });
-    await core.put(parted, 1, content.subarray(0, slotBytes));
+    await core.put(parted, 1, part);
     // A part that comes again can't be compared in pieces: its client has sent what is durable, and goes on.
     await write(parted, 0, content.subarray(0, 1000), { mode: 'append' });
     await write(parted, 1000, content.subarray(1000), { mode: 'append' });

@@ -122,8 +122,7 @@ async function refusal(
   const { conflict, offset: expected, uploadState } = error.details;
   if (conflict === 'size') return misfit(c, deps, upload, content);
   if (conflict === 'gap' && typeof expected === 'number') return mismatchingOffset(expected, content.offset);
-  // What came is known to be no part of the whole.
-  if (error.code === 'digest_mismatch' && content.wholeDigests !== undefined) await end(c, deps, upload);
+  if (error.code === 'digest_mismatch') await endWrong(c, deps, upload, content);
   return uploadState === 'completed' ? inconsistentLength('The upload is completed.') : error;
 }
 
@@ -138,6 +137,12 @@ async function misfit(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, conte
   requireNotGone(now);
   if (offset !== content.offset) return mismatchingOffset(offset, content.offset);
   return inconsistentLength(length === undefined ? 'The length is told otherwise now.' : `The length is ${length}.`);
+}
+
+/** What came is known not to be the whole: nobody can go on with it. That of one request alone can be sent again. */
+async function endWrong(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<void> {
+  const now = await findUpload(deps.core, c.get('principal'), upload.id);
+  if (content.wholeDigests !== undefined || isWhole(now)) await end(c, deps, now);
 }
 
 async function end(c: Context<HttpEnv>, { core }: IetfDeps, upload: Upload): Promise<void> {

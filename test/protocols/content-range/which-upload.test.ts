@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { UploadRecords } from '../../../src/core/ports.ts';
@@ -10,7 +11,7 @@ const size = 4 * chunkBytes - 7;
 const monday = bytesOf(size, 'monday');
 const tuesday = bytesOf(size, 'tuesday');
 
-const chunkOf = (client: RangeClient, file: Buffer, index: number, total?: number) =>
+const chunkOf = (client: RangeClient, file: Buffer, index: number, total?: number | '*') =>
   client.chunk(file, index * chunkBytes, (index + 1) * chunkBytes, total);
 
 describe.each(await availableStores())('the upload that a name means on %s', (store) => {
@@ -98,13 +99,18 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
       expect((await objectAt(gateway, 'superseded'))?.equals(tuesday)).toBe(true);
     });
 
-    test('is not superseded where somebody has added to it since the first chunk began to come', async () => {
-      const client = rangeClient(gateway, '/objects/added-to');
+    test.each([
+      ['added to it', tuesday],
+      ['sent again what it has', monday],
+    ])('is not superseded where somebody has %s since the first chunk began to come', async (_, meanwhile) => {
+      const path = `/objects/added-to-${meanwhile === monday}`;
+      const client = rangeClient(gateway, path);
       const old = progressOf(await chunkOf(client, monday, 0));
+      if (meanwhile === monday) progressOf(await chunkOf(client, monday, 1));
       await letIdle(gateway, old.id, 11);
       const first = gateway.client.wire.open({
         method: 'POST',
-        path: '/objects/added-to',
+        path,
         headers: {
           'content-range': `bytes 0-${chunkBytes - 1}/${size}`,
           'content-length': String(chunkBytes),
@@ -112,7 +118,7 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
         },
       });
       await first.continued;
-      expect(progressOf(await chunkOf(rangeClient(other, '/objects/added-to'), tuesday, 1)).id).toBe(old.id);
+      expect(progressOf(await chunkOf(rangeClient(other, path), meanwhile, 1)).id).toBe(old.id);
       first.request.end(tuesday.subarray(0, chunkBytes));
       expect((await first.answer).status).toBe(409);
       expect(await gateway.client.look(old.id)).toMatchObject({ state: 'open', receivedBytes: 2 * chunkBytes });
@@ -243,6 +249,39 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
       const [third] = await Promise.all([2, 0, 1, 3].map((index) => chunkOf(there, tuesday, index)));
       expect(progressOf(third!).id).not.toBe(completed.id);
       expect((await objectAt(gateway, 'first-again'))?.equals(tuesday)).toBe(true);
+    });
+
+    test('is a new one for a file that has grown, whose size is told with its end', async () => {
+      const client = rangeClient(gateway, '/objects/grown');
+      const send = async (file: Buffer) => {
+        for (const index of [0, 1, 2]) progressOf(await chunkOf(client, file, index, '*'));
+        return progressOf(await client.chunk(file, 3 * chunkBytes, file.length));
+      };
+      await send(monday);
+      const grown = Buffer.concat([monday, Buffer.from('more')]);
+      expect((await send(grown)).size).toBe(grown.length);
+      expect((await objectAt(gateway, 'grown'))?.equals(grown)).toBe(true);
+    });
+
+    test('is that one for a repeated first chunk that is too large to be kept; another is to be sent again', async () => {
+      const large = 9 * 1024 ** 2;
+      const client = rangeClient(gateway, '/objects/large-again');
+      const [one, two] = [bytesOf(large + 7, 'one again'), bytesOf(large + 7, 'two again')];
+      const completed = progressOf(await client.sendAll(one, large));
+      expect(progressOf(await client.chunk(one, 0, large))).toEqual(completed);
+      expect(await refused(client.chunk(two, 0, large), 503, 'busy')).toMatchObject({ retryAfter: 1 });
+      expect(progressOf(await client.sendAll(two, large)).id).not.toBe(completed.id);
+      expect((await objectAt(gateway, 'large-again'))?.equals(two)).toBe(true);
+    });
+
+    test('is that one for a first chunk that comes again garbled', async () => {
+      const { client } = await complete('garbled-again');
+      const first = monday.subarray(0, chunkBytes);
+      const garbled = Buffer.from(first);
+      garbled[0]! ^= 1;
+      const md5 = { 'content-md5': createHash('md5').update(first).digest('base64') };
+      await refused(client.send(`bytes 0-${chunkBytes - 1}/${size}`, garbled, md5), 422, 'digest_mismatch');
+      expect(await uploadsOf('garbled-again')).toHaveLength(1);
     });
 
     test('is a new one for a repeated first chunk where its object is gone', async () => {

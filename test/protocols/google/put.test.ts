@@ -123,6 +123,29 @@ describe.each(await availableStores())('a session on %s', (store) => {
       }
     });
 
+    test('is held against it also where a client hops between gateways', async () => {
+      const other = await startRestGateway(store, { beside: gateway });
+      const there = new GoogleClient(other.url, other.bucket);
+      try {
+        for (const [name, md5, status] of [
+          ['hops', md5Hash, 200],
+          ['hops-wrong', wrong.md5Hash, 400],
+        ] as const) {
+          const session = await client.session(name);
+          const put = (at: GoogleClient, from: number, to: number, total: string, headers = {}) =>
+            at.put(session, `bytes ${from}-${to - 1}/${total}`, bytes.subarray(from, to), headers);
+          expectIncomplete(await put(client, 0, 256 * KiB, '*'), 256 * KiB);
+          expectIncomplete(await put(there, 256 * KiB, 512 * KiB, '*'), 512 * KiB);
+          const hash = { 'x-goog-hash': `md5=${md5}` };
+          const last = await put(client, 512 * KiB, bytes.length, String(bytes.length), hash);
+          expect(last.status).toBe(status);
+        }
+      } finally {
+        there.close();
+        await other.stop();
+      }
+    });
+
     test('takes nothing of a request whose own digest is another', async () => {
       const session = await client.session('content-md5');
       const put = (md5: string) => client.put(session, undefined, bytes, { 'content-md5': md5 });
