@@ -6,7 +6,7 @@ import type { OpenUpload } from './find.ts';
 import { keepLease } from './keep-lease.ts';
 import { finishDigests } from './kept-digests.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
-import { loseUpload } from './lose.ts';
+import { isUnknownUpload, loseUpload } from './lose.ts';
 import { PartBody } from './part-body.ts';
 import { type StoreBody, StoreError } from './ports.ts';
 import type { CoveredSlot } from './range-records.ts';
@@ -44,8 +44,8 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
     const refused = error instanceof StoreError && error.kind !== 'unavailable';
     await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
     for (const { id } of slot.fragments) deps.held.drop(id);
-    if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
-    throw toUploadError(error);
+    const hasMovedOn = isUnknownUpload(error) && !(await loseUpload(deps, upload));
+    throw hasMovedOn ? new DisplacedError() : toUploadError(error);
   } finally {
     stopRenewing();
     live.end();

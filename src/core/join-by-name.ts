@@ -77,6 +77,11 @@ export async function findByName(deps: Deps, name: UploadName): Promise<Upload> 
   return upload.state === 'completing' || upload.state === 'open' ? upload : settledEnd(upload);
 }
 
+/** The upload that is open for a name, if there is one. */
+export async function findOpen(deps: Deps, name: UploadName): Promise<Upload | undefined> {
+  return (await lookUp(deps, name)).open;
+}
+
 /** The same text for the same upload. */
 export function textOfName(deps: Deps, name: UploadName): string {
   const { bucket, storeKey } = placeOf({ bucket: name.bucket, key: name.key }, name.principal, deps.settings);

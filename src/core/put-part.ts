@@ -7,7 +7,7 @@ import { keepLease } from './keep-lease.ts';
 import { keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
-import { loseUpload } from './lose.ts';
+import { isUnknownUpload, loseUpload, movedOnError } from './lose.ts';
 import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
 import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
@@ -167,18 +167,18 @@ export async function settleFailure(
 ): Promise<void> {
   const refused = error instanceof StoreError && error.kind !== 'unavailable';
   await deps.records.dropAttempt({ ...attempt, uncertain: sealed && !refused }).catch(() => undefined);
-  if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
+  if (isUnknownUpload(error)) await loseUpload(deps, upload);
 }
 
 /** An attempt that lost its slot or its upload is told by the upload's state why. */
 async function explain(deps: Deps, { principal, uploadId }: PutPartInput, error: unknown): Promise<unknown> {
   const displaced = error instanceof DisplacedError;
-  if (!displaced && !(error instanceof StoreError && error.kind === 'no_such_upload')) return toUploadError(error);
+  if (!displaced && !isUnknownUpload(error)) return toUploadError(error);
   const upload = await findUpload(deps, principal, uploadId);
   if (upload.state !== 'open') return notOpen(upload);
   return displaced
     ? new UploadError('busy', 'A newer request for this part has taken over.', { retryAfterSeconds: 1, cause: error })
-    : toUploadError(error);
+    : movedOnError(error);
 }
 
 function digestsToCompute(upload: OpenUpload, stated: Digests, md5IsForwarded: boolean): RunningDigest[] {

@@ -6,12 +6,12 @@ import { isSameEtag, unquoted } from './etag.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
-import { loseUpload } from './lose.ts';
+import { toldOf } from './lose.ts';
 import { partsOf } from './parts-of.ts';
 import { beyondSizeError, laterBytesError, requireLimits } from './place-part.ts';
-import { type AdoptedPart, type StoredPart, StoreError } from './ports.ts';
+import type { AdoptedPart, StoredPart } from './ports.ts';
 import type { Principal } from './principal.ts';
-import { tellingFaults, toUploadError } from './store-faults.ts';
+import { tellingFaults } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';
 import type { Upload } from './upload.ts';
 
@@ -94,8 +94,7 @@ async function listAtStore(deps: Deps, upload: OpenUpload, after: number): Promi
         Array.fromAsync(deps.store.listParts(address, options)),
       );
     } catch (error) {
-      if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload, options);
-      throw toUploadError(error);
+      throw await toldOf(deps, upload, error, options);
     }
   });
 }

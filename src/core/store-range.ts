@@ -8,7 +8,7 @@ import { keepLease } from './keep-lease.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
-import { loseUpload } from './lose.ts';
+import { toldOf } from './lose.ts';
 import { StoreError } from './ports.ts';
 import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
@@ -307,6 +307,5 @@ function placeOf({ bucket, storeKey }: OpenUpload) {
 }
 
 async function told(deps: Deps, upload: OpenUpload, error: unknown): Promise<unknown> {
-  if (error instanceof StoreError && error.kind === 'no_such_upload') await loseUpload(deps, upload);
-  return error instanceof DisplacedError ? error : toUploadError(error);
+  return error instanceof DisplacedError ? error : toldOf(deps, upload, error);
 }

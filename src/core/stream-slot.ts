@@ -6,14 +6,14 @@ import { requireOpen } from './find.ts';
 import { keepLease } from './keep-lease.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
-import { loseUpload } from './lose.ts';
+import { toldOf } from './lose.ts';
 import { StoreError } from './ports.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
 import { requireEnd } from './require-end.ts';
 import { RunDigests } from './run-digests.ts';
 import { SlotBody } from './slot-body.ts';
-import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
+import { mayPass, storePauseMs, storeTries, tellingFaults } from './store-faults.ts';
 import type { HeldBytes } from './store-range.ts';
 
 /** A slot under way to the store. */
@@ -182,8 +182,7 @@ export async function streamSlot(
         body.dispose();
       }
       await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
-      if (cause instanceof StoreError && cause.kind === 'no_such_upload') await loseUpload(deps, upload);
-      return toUploadError(cause);
+      return toldOf(deps, upload, cause);
     },
     end: () => {
       stopRenewing();

@@ -4,7 +4,7 @@ import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, requireSeen } from './find.ts';
-import { type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
+import { findOpen, type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
 import type { Principal } from './principal.ts';
 import { provenEtag } from './proof.ts';
 import type { RecentUploads } from './recent-uploads.ts';
@@ -96,11 +96,12 @@ export async function writeByName(
     });
 
   const find = () => join({ mayRepeat });
-  return untilCurrent(context.recent, remembered, chunk, find, (upload, once) => {
+  const store = (upload: Upload, once: PlacedChunk) => {
     if (chunk.offset > 0) return write(upload, once);
     if (upload.state === 'completed') return repeatOrBegin(upload, once);
     return isIdle(deps, upload, supersedeAfterMs) ? writeOrSupersede(upload, once) : write(upload, once);
-  });
+  };
+  return untilCurrent(context.recent, remembered, chunk, find, store, () => findOpen(deps, name));
 }
 
 /** Whether the object that an upload made is still at its key. */
@@ -137,6 +138,7 @@ async function untilCurrent(
   chunk: PlacedChunk,
   find: () => Promise<Upload>,
   work: (upload: Upload, chunk: PlacedChunk) => Promise<Upload>,
+  findNext?: () => Promise<Upload | undefined>,
 ): Promise<Upload> {
   let isTaken = false;
   const body = () => {
@@ -145,7 +147,8 @@ async function untilCurrent(
   };
   for (let tries = 1; ; tries++) {
     const known = recent.find(name);
-    const upload = known ?? (await find());
+    // Another gateway may have begun the next one: an end that is remembered only spares the wait for that.
+    const upload = (known?.state === 'completed' ? await findNext?.() : undefined) ?? known ?? (await find());
     const isOver = upload.state === 'completed';
     // Whether a first chunk means it is known once it has been compared.
     if (known === undefined && !(isOver && chunk.offset === 0)) {

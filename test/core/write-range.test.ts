@@ -410,6 +410,25 @@ describe('a process that dies', () => {
     expect(failure).toMatchObject({ code: 'upload_gone', details: { reason: 'requested' } });
   });
 
+  test('while it composes is overtaken by whoever completes, and is told that when it wakes', async () => {
+    const content = randomBytes(2 * slotBytes);
+    const upload = await create(content.length, { isSelfCompleting: false });
+    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
+    for (let at = 0; at < content.length; at += 1024) {
+      await write(upload, at, content.subarray(at, at + 1024), { completes: false }).catch(() => undefined);
+    }
+    await core.deps.compositions.whenIdle();
+    core.reset();
+    const complete = () => completeUpload(core.deps, { principal, uploadId: upload.id });
+    core.store.next('uploadPart', async (proceed) => {
+      await core.db.query("update parts set attempt_until = now() - interval '1 s' where upload_id = $1", [upload.id]);
+      expect((await complete()).kind).toBe('completed');
+      return proceed();
+    });
+    expect(await complete()).toMatchObject({ kind: 'completed' });
+    await expectObject(upload, content);
+  });
+
   test('with a fragment under way has it deleted only when nothing of it can land any more', async () => {
     const upload = await create(slotBytes);
     core.records.next('commitFragment', () => new Promise<never>(() => undefined));

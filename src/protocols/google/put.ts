@@ -1,4 +1,5 @@
 import type { Context, Hono } from 'hono';
+import { abortUpload } from '../../core/abort.ts';
 import { askWriter } from '../../core/ask-writer.ts';
 import { declareDigest } from '../../core/declare-digest.ts';
 import { UploadError } from '../../core/errors.ts';
@@ -51,22 +52,24 @@ async function write(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload, data
   if (upload.state === 'completed') return repeat(c, upload, data);
   const { kind: _, ...range } = data;
   const { crc32c, md5 } = hashOfWhole(c, data);
-  // The parts of other protocols' uploads were stored without it.
-  if (crc32c !== undefined && upload.protocol === 'google')
+  if (crc32c !== undefined && (await isInOrder(deps, upload, data))) {
     await declareDigest(deps.core, upload, { algorithm: 'crc32c', value: crc32c });
+  }
   try {
-    return await deps.admission.admit(rangeBodyBytes(range.sizeBytes), () =>
-      writeRange(deps.core, {
-        principal,
-        upload,
-        ...range,
-        // "Cloud Storage ignores any bytes you send at an offset that Cloud Storage has already persisted."
-        mode: 'append',
-        completes: true,
-        digests: contentDigestsOf(incoming.headers),
-        wholeMd5: md5,
-        body: () => rawBodyOf(incoming),
-      }),
+    return await orEnd(c, deps, upload, () =>
+      deps.admission.admit(rangeBodyBytes(range.sizeBytes), () =>
+        writeRange(deps.core, {
+          principal,
+          upload,
+          ...range,
+          // "Cloud Storage ignores any bytes you send at an offset that Cloud Storage has already persisted."
+          mode: 'append',
+          completes: true,
+          digests: contentDigestsOf(incoming.headers),
+          wholeMd5: md5,
+          body: () => rawBodyOf(incoming),
+        }),
+      ),
     );
   } catch (error) {
     const completedMeanwhile = error instanceof UploadError && error.details.uploadState === 'completed';
@@ -89,7 +92,31 @@ function hashOfWhole(c: Context<HttpEnv>, { offset, sizeBytes, totalBytes }: Dat
 async function finishIfWhole(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Upload> {
   if (upload.state === 'completed' || !isWhole(upload)) return upload;
   requireUndisputed(upload);
-  return completeWhole(deps.core, { principal: c.get('principal'), upload });
+  return orEnd(c, deps, upload, () => completeWhole(deps.core, { principal: c.get('principal'), upload }));
+}
+
+/** What is refused for its place declares nothing; the parts of other protocols' uploads were stored without a CRC-32C. */
+async function isInOrder({ core }: GoogleDeps, upload: Upload, { offset }: Data): Promise<boolean> {
+  if (upload.protocol !== 'google') return false;
+  const now = offset <= upload.offset ? upload : await core.records.find(upload.tenant, upload.id);
+  return now !== undefined && offset <= now.offset;
+}
+
+/** Bytes that are all there and are not those of the hash can't be sent again: the session ends. */
+async function orEnd(
+  c: Context<HttpEnv>,
+  { core }: GoogleDeps,
+  { id }: Upload,
+  work: () => Promise<Upload>,
+): Promise<Upload> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof UploadError && error.code === 'digest_mismatch')) throw error;
+    const now = await findUpload(core, c.get('principal'), id);
+    if (now.state === 'open' && isWhole(now)) await abortUpload(core, c.get('principal'), id);
+    throw error;
+  }
 }
 
 async function answer(c: Context<HttpEnv>, deps: GoogleDeps, upload: Upload): Promise<Response> {

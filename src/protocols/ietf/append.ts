@@ -76,7 +76,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
   }
   const digest = completes ? declaredDigest(c.req.header('repr-digest')) : undefined;
   // What is stored already has to have been summed in the same way.
-  if (digest !== undefined && (offset === 0 || keptDigests(upload).includes(digest.algorithm))) {
+  if (digest !== undefined && (upload.receivedBytes === 0 || keptDigests(upload).includes(digest.algorithm))) {
     await declareDigest(deps.core, upload, digest);
   }
   const version = interopVersionOf(c);

@@ -305,6 +305,13 @@ describe.each(await availableStores())('the upload that a name means on %s', (st
       expect(await refused(chunkOf(client, tuesday, 2), 409, 'state_conflict')).toMatchObject({ conflict: 'differs' });
     });
 
+    test('is the next one, also where a gateway remembers the end of the last', async () => {
+      const { client, completed } = await complete('remembered');
+      expect(progressOf(await chunkOf(client, monday, 1))).toEqual(completed);
+      const { id } = progressOf(await chunkOf(rangeClient(other, '/objects/remembered'), tuesday, 0));
+      expect(progressOf(await chunkOf(client, tuesday, 1)).id).toBe(id);
+    });
+
     test('is the next one for a chunk that overtook the first', async () => {
       const { client, completed } = await complete('overtaken');
       const overtaking = chunkOf(client, tuesday, 2);

@@ -123,6 +123,20 @@ describe.each(await availableStores())('a session on %s', (store) => {
       }
     });
 
+    test('ends where all bytes are there and are not those of the hash; a hash of a refused request says nothing', async () => {
+      const session = await client.session('garbled-last');
+      const put = (from: number, body: Buffer, crc: string) =>
+        client.put(session, `bytes ${from}-${bytes.length - 1}/${bytes.length}`, body, {
+          'x-goog-hash': `crc32c=${crc}`,
+        });
+      expectIncomplete(await client.put(session, 'bytes 0-262143/*', bytes.subarray(0, 256 * KiB)), 256 * KiB);
+      expectError(await put(300 * KiB, bytes.subarray(300 * KiB), wrong.crc32c), 416, 'requestedRangeNotSatisfiable');
+      const garbled = Buffer.from(bytes.subarray(256 * KiB));
+      garbled[0]! ^= 1;
+      expectError(await put(256 * KiB, garbled, crc32c), 400, 'invalid');
+      expect((await client.put(session, 'bytes */*')).status).toBe(410);
+    });
+
     test('is held against it also where a client hops between gateways', async () => {
       const other = await startRestGateway(store, { beside: gateway });
       const there = new GoogleClient(other.url, other.bucket);
