@@ -40,6 +40,13 @@ export function requireNotGone(upload: Upload): void {
   if (state === 'aborting' || state === 'aborted' || state === 'deleted') throw notOpen(upload);
 }
 
+/** Looks again. @throws UploadError `upload_not_found`, `upload_gone` */
+export async function requireThere({ records }: Pick<Deps, 'records'>, { tenant, id }: Upload): Promise<void> {
+  const now = await records.find(tenant, id);
+  if (now === undefined) throw notFoundError();
+  requireNotGone(now);
+}
+
 /** @throws UploadError `state_conflict` for an upload whose client numbers parts of its own sizes */
 export function requireOffset({ layout }: Upload): void {
   if (layout.kind !== 'free') return;

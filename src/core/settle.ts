@@ -1,7 +1,7 @@
 import { composeSlot, deleteComposed } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { notFoundError, requireNotGone, requireOpen } from './find.ts';
+import { requireOpen, requireThere } from './find.ts';
 import { rangeOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Upload } from './upload.ts';
@@ -48,11 +48,4 @@ export async function composeCovered(deps: Deps, upload: Upload): Promise<number
     }
     await deleteComposed(deps, upload.bucket, slot.fragments);
   }
-}
-
-/** @throws UploadError for an upload that has ended without an object */
-async function requireThere({ records }: Deps, { tenant, id }: Upload): Promise<void> {
-  const now = await records.find(tenant, id);
-  if (now === undefined) throw notFoundError();
-  requireNotGone(now);
 }

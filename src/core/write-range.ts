@@ -7,7 +7,7 @@ import { decideLayout, requirePlanned } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { notFoundError, requireNotGone, requireOpen } from './find.ts';
+import { requireOpen, requireThere } from './find.ts';
 import { keepWhatCame } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
@@ -129,12 +129,6 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     }
   }
   return end(write);
-}
-
-async function requireThere({ records }: Deps, { tenant, id }: Upload): Promise<void> {
-  const now = await records.find(tenant, id);
-  if (now === undefined) throw notFoundError();
-  requireNotGone(now);
 }
 
 /** The MD5 of the bytes before an offset: another gateway may have stored more of them since. */

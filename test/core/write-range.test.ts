@@ -379,6 +379,18 @@ describe('a store that breaks off', () => {
 });
 
 describe('a process that dies', () => {
+  /** All of it is durable, and none of it a part. */
+  async function uncomposed(content: Buffer): Promise<Upload> {
+    const upload = await create(content.length, { isSelfCompleting: false });
+    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
+    for (let at = 0; at < content.length; at += 1024) {
+      await write(upload, at, content.subarray(at, at + 1024), { completes: false }).catch(() => undefined);
+    }
+    await core.deps.compositions.whenIdle();
+    core.reset();
+    return upload;
+  }
+
   test('before it composes leaves that to the reaper', async () => {
     const content = randomBytes(2 * slotBytes);
     const upload = await create(content.length);
@@ -394,13 +406,7 @@ describe('a process that dies', () => {
 
   test('before it composes leaves that to whoever completes, who is told where the upload is aborted meanwhile', async () => {
     const content = randomBytes(2 * slotBytes);
-    const upload = await create(content.length, { isSelfCompleting: false });
-    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
-    for (let at = 0; at < content.length; at += 1024) {
-      await write(upload, at, content.subarray(at, at + 1024), { completes: false }).catch(() => undefined);
-    }
-    await core.deps.compositions.whenIdle();
-    core.reset();
+    const upload = await uncomposed(content);
     core.store.next('uploadPart', async (proceed) => {
       const stored = await proceed();
       await abortUpload(core.deps, principal, upload.id);
@@ -412,13 +418,7 @@ describe('a process that dies', () => {
 
   test('while it composes is overtaken by whoever completes, and is told that when it wakes', async () => {
     const content = randomBytes(2 * slotBytes);
-    const upload = await create(content.length, { isSelfCompleting: false });
-    core.store.always('uploadPart', () => Promise.reject(new StoreError('refused', 'dead')));
-    for (let at = 0; at < content.length; at += 1024) {
-      await write(upload, at, content.subarray(at, at + 1024), { completes: false }).catch(() => undefined);
-    }
-    await core.deps.compositions.whenIdle();
-    core.reset();
+    const upload = await uncomposed(content);
     const complete = () => completeUpload(core.deps, { principal, uploadId: upload.id });
     core.store.next('uploadPart', async (proceed) => {
       await core.db.query("update parts set attempt_until = now() - interval '1 s' where upload_id = $1", [upload.id]);
