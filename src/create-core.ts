@@ -7,6 +7,7 @@ import { Joins } from './core/joins.ts';
 import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
+import { NextLeases } from './core/next-leases.ts';
 import type { Clock, Events, ObjectStore, UploadRecords } from './core/ports.ts';
 import { defaultBucketOf } from './create-store.ts';
 
@@ -44,6 +45,7 @@ export function createCore(
     settings: settingsOfCore,
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settingsOfCore),
+    next: new NextLeases(clock, ports.records),
     memory,
     held: new HeldFragments(memory, clock),
     compositions: new Compositions(),

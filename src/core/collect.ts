@@ -2,9 +2,10 @@ import { type BodyReader, lengthError } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
 import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
+import { giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
 import type { RangeWrite } from './range-write.ts';
 import { requireEnd } from './require-end.ts';
-import { giveBack, type LeasedGap, leaseGap, release, storeRange } from './store-range.ts';
+import { release, storeRange } from './store-range.ts';
 import { isWorthKeeping } from './stream-slot.ts';
 import type { Run } from './upload.ts';
 
@@ -32,7 +33,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const leased = await reader.meanwhile(leaseAhead(write, reader, place));
   const inPart = leased?.runs.find((run) => run.offset >= write.skipsTo && isInPart(run, at));
   if (leased !== undefined && inPart !== undefined && mayCompare(write, inPart, at)) {
-    await giveBack(write, leased);
+    await giveBack(write.deps.records, leased);
     return compareWithPart(write, reader, inPart, at);
   }
   const most = mostToCollect(write, place);
@@ -70,7 +71,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const isKept = failure === undefined || (isWorthKeeping(failure) && write.stated === undefined);
   if (sizeBytes === 0 || !isKept) {
     release(write, bytes);
-    if (leased !== undefined) await giveBack(write, leased);
+    if (leased !== undefined) await giveBack(write.deps.records, leased);
   } else {
     const stored = storeRange(write, leased === undefined ? write.slotAt(at) : slot, bytes, leased);
     if (failure === undefined) await stored;

@@ -4,6 +4,7 @@ import type { Joins } from './joins.ts';
 import type { Renewals } from './keep-lease.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { NextLeases } from './next-leases.ts';
 import type { Clock, Events, ObjectStore, UploadRecords } from './ports.ts';
 
 export interface CoreSettings {
@@ -40,6 +41,7 @@ export interface Deps {
   readonly newLeaseId: () => string;
   readonly attempts: LiveAttempts;
   readonly renewals: Renewals;
+  readonly next: NextLeases;
   readonly memory: MemoryBudget;
   readonly held: HeldFragments;
   readonly compositions: Compositions;

@@ -44,6 +44,17 @@ export type RangeRefusal =
   | { readonly kind: 'not_open'; readonly upload: Upload }
   | { readonly kind: 'not_found' };
 
+/** A gap that is to be leased for a fragment along with a commit. */
+export interface NextGap {
+  readonly partNumber: number;
+  readonly from: number;
+  readonly to: number;
+  readonly fragmentId: string;
+  readonly stagingKey: string;
+  /** Random; names this try. */
+  readonly attemptId: string;
+}
+
 export type BegunFragment =
   | RangeRefusal
   | {
@@ -74,6 +85,8 @@ export type CommittedFragment =
       readonly upload: Upload;
       /** Set for exactly one of the commits that cover a slot. */
       readonly covered: CoveredSlot | undefined;
+      /** `next` is leased to its attempt. */
+      readonly isNextLeased: boolean;
     }
   | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' };
 
@@ -120,7 +133,11 @@ export interface RangeRecords {
     /** It is the writer's last commit: its term ends with it. */
     readonly endsWriter?: boolean;
     readonly chain?: DigestChainState | undefined;
+    /** Leased in the same transaction, where nothing of it is durable or under way. */
+    readonly next?: NextGap | undefined;
   }): Promise<CommittedFragment>;
+  /** Takes the row of a fragment back of which nothing was sent to the store. */
+  withdrawFragment(input: { readonly fragmentId: string; readonly attemptId: string }): Promise<void>;
   /** Closes the row of a fragment that will not be committed; its object is the reaper's. */
   dropFragment(input: { readonly fragmentId: string; readonly attemptId: string }): Promise<void>;
   /**

@@ -52,6 +52,8 @@ export class RangeWrite {
   readonly stated: StatedDigests | undefined;
   /** The last byte counts only if these are true of the whole body. */
   readonly whole: StatedDigests | WholeMd5 | undefined;
+  /** Where the body's first byte belongs. */
+  readonly bodyStart: number;
   /** Where the body ends, if its length is known. */
   readonly bodyEnd: number | undefined;
   /** Of an append writer whose bytes count as they come. */
@@ -92,6 +94,7 @@ export class RangeWrite {
       readonly chain: RunningMd5 | undefined;
       readonly stated: StatedDigests | undefined;
       readonly whole: StatedDigests | WholeMd5 | undefined;
+      readonly bodyStart: number;
       readonly bodyEnd: number | undefined;
       readonly checkpoint: Checkpoint | undefined;
       readonly onOffset: ((offset: number) => void) | undefined;
@@ -108,6 +111,7 @@ export class RangeWrite {
     this.chain = input.chain;
     this.stated = input.stated;
     this.whole = input.whole;
+    this.bodyStart = input.bodyStart;
     this.bodyEnd = input.bodyEnd;
     this.checkpoint = input.checkpoint;
     this.onOffset = input.onOffset;

@@ -7,16 +7,15 @@ import { freeBuffer } from './free-buffer.ts';
 import { keepLease } from './keep-lease.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
-import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
+import { expectedNext, followChunk, giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
+import { DisplacedError } from './live-attempts.ts';
 import { toldOf } from './lose.ts';
 import { StoreError } from './ports.ts';
-import { newId } from './random.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
-import { readBackOf, stagingKeyOf } from './read-fragment.ts';
+import { readBackOf } from './read-fragment.ts';
 import { RunDigests } from './run-digests.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
-import type { Run } from './upload.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
 export interface HeldBytes {
@@ -96,51 +95,6 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   return true;
 }
 
-/** A gap of a slot that is leased for a fragment, and what is durable around it. */
-export interface LeasedGap {
-  readonly runs: readonly Run[];
-  /** `undefined` where all of the range is durable: then nothing is leased. */
-  readonly gap: { readonly from: number; readonly to: number } | undefined;
-  readonly fragmentId: string;
-  readonly stagingKey: string;
-  readonly attemptId: string;
-  readonly live: LiveAttempt;
-  /** Renews the lease no more. */
-  end(): void;
-}
-
-/** Leases the first gap of a range. @throws UploadError */
-export async function leaseGap(
-  write: RangeWrite,
-  slot: Slot,
-  range: { readonly from: number; readonly to: number },
-): Promise<LeasedGap> {
-  const { deps } = write;
-  const fragmentId = newId();
-  const stagingKey = stagingKeyOf(deps, write.upload.id, fragmentId);
-  const { runs, gap, attemptId, heldUntilMs } = await write.lease(
-    slot,
-    range,
-    (wanted) => deps.records.beginFragment({ ...wanted, fragmentId, stagingKey }),
-    (attemptId) => deps.records.dropFragment({ fragmentId, attemptId }),
-  );
-  const live = deps.attempts.begin(attemptId, heldUntilMs);
-  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
-    gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
-  );
-  const end = () => {
-    stopRenewing();
-    live.end();
-  };
-  return { runs, gap, fragmentId, stagingKey, attemptId, live, end };
-}
-
-/** Nothing came for the gap. */
-export async function giveBack({ deps }: RangeWrite, { gap, fragmentId, attemptId, end }: LeasedGap): Promise<void> {
-  end();
-  if (gap !== undefined) await deps.records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
-}
-
 /** Fills the gaps that the bytes reach. Whether the bytes are held on, for composing. */
 async function storeGaps(
   write: RangeWrite,
@@ -160,12 +114,12 @@ async function storeGaps(
       const runs = lease.runs.filter(({ offset }) => offset >= write.skipsTo);
       await requireSameBytes(runs, bytes.at, bytes.chunks, readBack, write.passesTo);
     } catch (error) {
-      await giveBack(write, lease);
+      await giveBack(deps.records, lease);
       throw toUploadError(error);
     }
     const { gap } = lease;
     if (gap === undefined || gap.from >= end) {
-      await giveBack(write, lease);
+      await giveBack(deps.records, lease);
       return false;
     }
     const place = { from: gap.from, to: Math.min(gap.to, end) };
@@ -210,18 +164,27 @@ async function storeFragment(
   let digests: Digests = {};
   let chain: DigestChainState | undefined;
   const commit = async () => {
-    const committed = await records.commitFragment({
-      uploadId: upload.id,
-      fragmentId,
-      attemptId,
-      sizeBytes,
-      digests,
-      slot,
-      composeAttemptId: deps.newLeaseId(),
-      leaseMs: deps.settings.leaseMs,
-      ...write.termUntil(to),
-      chain,
-    });
+    const next = expectedNext(write, to);
+    const heldUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs;
+    const committed = await records
+      .commitFragment({
+        uploadId: upload.id,
+        fragmentId,
+        attemptId,
+        sizeBytes,
+        digests,
+        slot,
+        composeAttemptId: deps.newLeaseId(),
+        leaseMs: deps.settings.leaseMs,
+        ...write.termUntil(to),
+        chain,
+        next,
+      })
+      .catch((error: unknown) => {
+        // Whether it was leased is not known.
+        if (next !== undefined) void records.withdrawFragment(next).catch(() => undefined);
+        throw error;
+      });
     if (committed.kind !== 'committed') {
       // Of a row that is gone by now nobody else would know.
       await deps.store.deleteObjects({ bucket: upload.bucket, keys: [stagingKey] }).catch(() => undefined);
@@ -231,6 +194,7 @@ async function storeFragment(
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
     isHeld = countedBytes === sizeBytes && write.ownsBuffers && write.stated === undefined;
     if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);
+    followChunk(write, to, next && committed.isNextLeased ? { ...next, heldUntilMs } : undefined);
     const { covered } = committed;
     if (covered !== undefined) {
       await deps.compositions.start(

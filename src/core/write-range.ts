@@ -103,6 +103,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
       input.wholeMd5 === undefined
         ? StatedDigests.of(input.wholeDigests)
         : await WholeMd5.of(saved, offset, input.wholeMd5),
+    bodyStart: offset,
     bodyEnd: sizeBytes === undefined ? undefined : offset + sizeBytes,
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
     onOffset: input.onOffset,

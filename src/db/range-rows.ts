@@ -87,12 +87,19 @@ export function rangeRows(connection: Connection): RangeRecords {
     }),
 
     commitFragment: async ({ uploadId, fragmentId, attemptId, sizeBytes, digests, slot, leaseMs, ...input }) => {
-      const { composeAttemptId, writerId = null, endsWriter = false, chain } = input;
-      const row = await connection.call('commit_fragment', commitFragment, [
+      const { composeAttemptId, writerId = null, endsWriter = false, chain, next } = input;
+      const values = [
         ...[uploadId, fragmentId, attemptId, sizeBytes, JSON.stringify(digests)],
         ...[slot.offset, slot.offset + slot.sizeBytes, composeAttemptId, leaseMs],
         ...[writerId, endsWriter, chain?.endsAt ?? null, chain?.state ?? null],
-      ]);
+      ];
+      const row =
+        next === undefined
+          ? await connection.call('commit_fragment', commitFragment, values)
+          : await connection.call('commit_fragment_and_lease', commitFragmentAndLease, [
+              ...values,
+              ...[next.partNumber, next.from, next.to, next.fragmentId, next.stagingKey, next.attemptId],
+            ]);
       if (row.outcome !== 'committed') return { kind: row.outcome as 'displaced' | 'size_conflict' | 'not_open' };
       const pieces = row.pieces as Fragment[] | null;
       return {
@@ -100,8 +107,14 @@ export function rangeRows(connection: Connection): RangeRecords {
         upload: uploadOf(row),
         covered:
           pieces === null ? undefined : { partNumber: slot.partNumber, attemptId: composeAttemptId, fragments: pieces },
+        isNextLeased: row.is_leased === true,
       };
     },
+
+    withdrawFragment: ({ fragmentId, attemptId }) =>
+      connection.run(async (db) => {
+        await db.delete(fragments).where(isPending(fragmentId, attemptId));
+      }),
 
     dropFragment: ({ fragmentId, attemptId }) =>
       connection.run(async (db) => {
@@ -336,6 +349,8 @@ const beginFragment = `select outcome, (upload).*, runs, gap_from, gap_to, holde
   from partway_begin_fragment(${placeholders(14)})`;
 const beginPart = `select outcome, (upload).*, holder, retry_ms from partway_begin_part(${placeholders(12)})`;
 const commitFragment = `select outcome, (upload).*, pieces from partway_commit_fragment(${placeholders(13)})`;
+const commitFragmentAndLease = `select outcome, (upload).*, pieces, is_leased
+  from partway_commit_fragment_and_lease(${placeholders(19)})`;
 const commitPart = `select outcome, (upload).* from partway_commit_part(${placeholders(13)})`;
 
 function begun(wanted: WantedRange): unknown[] {

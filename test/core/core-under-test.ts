@@ -13,6 +13,7 @@ import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
+import { NextLeases } from '../../src/core/next-leases.ts';
 import type { ObjectStore, UploadEvent, UploadRecords } from '../../src/core/ports.ts';
 import { type Principal, scopes } from '../../src/core/principal.ts';
 import { putPart } from '../../src/core/put-part.ts';
@@ -33,8 +34,12 @@ export const principal: Principal = {
   keyPrefix: '',
 };
 
-function leasesOf(clock: FakeClock, settings: CoreSettings) {
-  return { attempts: new LiveAttempts(clock), renewals: new Renewals(clock, settings) };
+function leasesOf(clock: FakeClock, settings: CoreSettings, records: UploadRecords) {
+  return {
+    attempts: new LiveAttempts(clock),
+    renewals: new Renewals(clock, settings),
+    next: new NextLeases(clock, records),
+  };
 }
 
 function memoryOf(budgetBytes: number, clock: FakeClock): Pick<Deps, 'memory' | 'held' | 'compositions' | 'joins'> {
@@ -74,7 +79,7 @@ export class CoreUnderTest implements AsyncDisposable {
       halted: new AbortController().signal,
       // Nothing shows that this process lives: its leases end when they run out.
       newLeaseId: () => `00000000${newId().slice(8)}`,
-      ...leasesOf(this.clock, settingsFor(parts.bucket)),
+      ...leasesOf(this.clock, settingsFor(parts.bucket), this.records.port),
       ...memoryOf(256 * 1024 * 1024, this.clock),
     };
   }
@@ -97,7 +102,12 @@ export class CoreUnderTest implements AsyncDisposable {
   /** The same core in another process: its own clock and attempts, the same records and store. */
   elsewhere(budgetBytes = 256 * 1024 * 1024): Deps {
     const clock = new FakeClock();
-    return { ...this.deps, clock, ...leasesOf(clock, this.deps.settings), ...memoryOf(budgetBytes, clock) };
+    return {
+      ...this.deps,
+      clock,
+      ...leasesOf(clock, this.deps.settings, this.deps.records),
+      ...memoryOf(budgetBytes, clock),
+    };
   }
 
   /** The smallest size of a part that is not the last. */

@@ -8,6 +8,7 @@ import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
+import { NextLeases } from '../../src/core/next-leases.ts';
 import { type Clock, StoreError } from '../../src/core/ports.ts';
 import { newId } from '../../src/core/random.ts';
 import { Connection } from '../../src/db/connection.ts';
@@ -60,6 +61,7 @@ export class TestReaper implements AsyncDisposable {
     this.#connection = new Connection({ url: databaseUrl, onIdleError: () => undefined });
     this.#db = new pg.Pool({ connectionString: databaseUrl, max: 1 });
     const memory = new MemoryBudget(64 * MiB);
+    const records = createRecords(this.#connection, { onNews: () => undefined });
     this.#deps = {
       store: createS3Store({
         endpoint: store.endpoint,
@@ -75,7 +77,7 @@ export class TestReaper implements AsyncDisposable {
           equalParts: false,
         },
       }),
-      records: createRecords(this.#connection, { onNews: () => undefined }),
+      records,
       clock,
       events: { emit: () => undefined },
       settings: {
@@ -96,6 +98,7 @@ export class TestReaper implements AsyncDisposable {
       newLeaseId: () => `00000000${newId().slice(8)}`,
       attempts: new LiveAttempts(clock),
       renewals: new Renewals(clock, { leaseMs: 5_000 }),
+      next: new NextLeases(clock, records),
       memory,
       held: new HeldFragments(memory, clock),
       compositions: new Compositions(),

@@ -1,0 +1,109 @@
+import type { Deps } from './deps.ts';
+import { keepLease } from './keep-lease.ts';
+import { largestFragmentBytes } from './keep-what-came.ts';
+import type { Slot } from './layout.ts';
+import type { LiveAttempt } from './live-attempts.ts';
+import { newId } from './random.ts';
+import type { NextGap, RangeRecords } from './range-records.ts';
+import type { RangeWrite } from './range-write.ts';
+import { stagingKeyOf } from './read-fragment.ts';
+import type { Run } from './upload.ts';
+
+/** A gap of a slot that is leased for a fragment, and what is durable around it. */
+export interface LeasedGap {
+  readonly runs: readonly Run[];
+  /** `undefined` where all of the range is durable: then nothing is leased. */
+  readonly gap: { readonly from: number; readonly to: number } | undefined;
+  readonly fragmentId: string;
+  readonly stagingKey: string;
+  readonly attemptId: string;
+  readonly live: LiveAttempt;
+  /** Renews the lease no more. */
+  end(): void;
+}
+
+/** Leases the first gap of a range, unless it is leased already, as the one that was expected next. @throws UploadError */
+export async function leaseGap(
+  write: RangeWrite,
+  slot: Slot,
+  range: { readonly from: number; readonly to: number },
+): Promise<LeasedGap> {
+  const { deps, upload } = write;
+  const expected = write.isAppend ? undefined : await deps.next.take(upload.id, range);
+  if (expected !== undefined) return expected;
+  const name = nameFragment(deps, upload.id);
+  const { runs, gap, attemptId, heldUntilMs } = await write.lease(
+    slot,
+    range,
+    (wanted) => deps.records.beginFragment({ ...wanted, ...name }),
+    (attemptId) => deps.records.withdrawFragment({ fragmentId: name.fragmentId, attemptId }),
+  );
+  return keepGap(deps, { ...name, attemptId }, { runs, gap, heldUntilMs });
+}
+
+/**
+ * The place of the chunk that is expected behind the last one of this request, to be leased with that one's commit.
+ * @param end of what is committed
+ */
+export function expectedNext(write: RangeWrite, end: number): NextGap | undefined {
+  const { deps, upload, bodyStart, bodyEnd, isAppend } = write;
+  const size = upload.sizeBytes;
+  if (isAppend || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;
+  if (size === undefined || end >= size) return undefined;
+  if (!deps.next.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
+  const slot = write.slotAt(end);
+  const sizeBytes = Math.min(end - bodyStart, slot.offset + slot.sizeBytes - end, largestFragmentBytes);
+  // A chunk that fills its slot is no fragment.
+  if (sizeBytes === slot.sizeBytes) return undefined;
+  return {
+    partNumber: slot.partNumber,
+    from: end,
+    to: end + sizeBytes,
+    ...nameFragment(deps, upload.id),
+    attemptId: deps.newLeaseId(),
+  };
+}
+
+/** What is on record now ends this request's chunk, if it ends there. @param next the place behind it, where it is leased */
+export function followChunk(
+  write: RangeWrite,
+  end: number,
+  next: (NextGap & { heldUntilMs: number }) | undefined,
+): void {
+  const { deps, upload, bodyStart, bodyEnd, isAppend } = write;
+  if (isAppend || end !== bodyEnd) return;
+  const gap = next === undefined ? undefined : keepGap(deps, next, { runs: [], gap: next, ...next });
+  deps.next.follow(upload.id, { from: bodyStart, to: end }, gap);
+}
+
+/** A gap that the records have leased. */
+function keepGap(
+  deps: Deps,
+  { fragmentId, stagingKey, attemptId }: Pick<LeasedGap, 'fragmentId' | 'stagingKey' | 'attemptId'>,
+  leased: Pick<LeasedGap, 'runs' | 'gap'> & { readonly heldUntilMs: number },
+): LeasedGap {
+  const { runs, gap, heldUntilMs } = leased;
+  const live = deps.attempts.begin(attemptId, heldUntilMs);
+  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
+    gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
+  );
+  const end = () => {
+    stopRenewing();
+    live.end();
+  };
+  return { runs, gap, fragmentId, stagingKey, attemptId, live, end };
+}
+
+/** Nothing came for the gap. */
+export async function giveBack(
+  records: Pick<RangeRecords, 'withdrawFragment'>,
+  { gap, fragmentId, attemptId, end }: LeasedGap,
+): Promise<void> {
+  end();
+  if (gap !== undefined) await records.withdrawFragment({ fragmentId, attemptId }).catch(() => undefined);
+}
+
+function nameFragment(deps: Deps, uploadId: string): Pick<LeasedGap, 'fragmentId' | 'stagingKey'> {
+  const fragmentId = newId();
+  return { fragmentId, stagingKey: stagingKeyOf(deps, uploadId, fragmentId) };
+}
