@@ -8,7 +8,7 @@ import { finishCompletion } from './finish-completion.ts';
 import { missingParts } from './list-parts.ts';
 import { partsOf } from './parts-of.ts';
 import type { Principal } from './principal.ts';
-import { composeCovered } from './settle.ts';
+import { composeCovered, disputedError } from './settle.ts';
 import type { Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
 
@@ -19,6 +19,8 @@ export interface CompleteInput {
   readonly parts?: readonly { readonly partNumber: number; readonly etag: string }[] | undefined;
   readonly sizeBytes?: number | undefined;
   readonly digest?: Upload['digest'];
+  /** No client has asked for it: not where its bytes are disputed, or may be in a moment. */
+  readonly byItself?: boolean | undefined;
 }
 
 /** `pending`: it goes on elsewhere, longer than this call waits. */
@@ -87,6 +89,7 @@ async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput):
     leaseMs: deps.settings.leaseMs,
     sizeBytes: input.sizeBytes,
     digest: input.digest,
+    byItself: input.byItself,
   });
   switch (claim.kind) {
     case 'claimed':
@@ -96,6 +99,8 @@ async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput):
       });
     case 'uncomposed':
       return (await composeWhole(deps, claim.upload)) > 0 ? 'again' : 'wait';
+    case 'disputed':
+      throw disputedError();
     case 'incomplete':
       throw await incompleteError(deps, claim.upload, input.sizeBytes);
     case 'busy':

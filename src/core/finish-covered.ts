@@ -12,7 +12,12 @@ export async function finishCovered(deps: Deps, upload: Upload): Promise<void> {
   await composeCovered(deps, upload);
   if (isToComplete(upload, false)) {
     const claimId = deps.newLeaseId();
-    const claim = await deps.records.claimCompletion({ id: upload.id, claimId, leaseMs: deps.settings.leaseMs });
+    const claim = await deps.records.claimCompletion({
+      id: upload.id,
+      claimId,
+      leaseMs: deps.settings.leaseMs,
+      byItself: true,
+    });
     if (claim.kind === 'claimed') {
       try {
         await finishCompletion(deps, claimOf(claim.upload, claimId), { takenOver: false, doubtful: claim.doubtful });

@@ -153,11 +153,15 @@ async function openNamed(deps: Deps, input: JoinInput, previous: Upload | undefi
 }
 
 async function awaitCompletion(deps: Deps, principal: Principal, upload: Upload): Promise<void> {
-  const outcome = await completeUpload(deps, { principal, uploadId: upload.id }).catch((error: unknown) => {
-    // The store refused, and the upload is open again.
-    if (error instanceof UploadError && error.code === 'incomplete') return undefined;
-    throw error;
-  });
+  const outcome = await completeUpload(deps, { principal, uploadId: upload.id, byItself: true }).catch(
+    (error: unknown) => {
+      // The store refused, and the upload is open again.
+      const isOpen =
+        error instanceof UploadError && (error.code === 'incomplete' || error.details.conflict === 'disputed');
+      if (isOpen) return undefined;
+      throw error;
+    },
+  );
   if (outcome?.kind === 'pending') throw notOpen(outcome.upload);
 }
 

@@ -11,6 +11,8 @@ export interface NameRecords {
     readonly sessionHash: Buffer | undefined;
     readonly limit: number;
   }): Promise<readonly Upload[]>;
+  /** For so long the upload does not complete by itself. Longer holds stay as they are. */
+  holdCompletion(input: { readonly uploadId: string; readonly forMs: number }): Promise<void>;
   /** The upload of a session, by the hash of its secret. */
   findBySession(sessionHash: Buffer): Promise<Upload | undefined>;
 }

@@ -310,7 +310,9 @@ export type CompletionClaim =
   | { readonly kind: 'claimed'; readonly upload: Upload; readonly doubtful: boolean }
   /** Bytes are missing, or the size differs from what the caller expects. */
   | { readonly kind: 'incomplete'; readonly upload: Upload }
-  /** A part is under way, or another upload to the same key is completing. */
+  /** Bytes came that differ from those stored: it completes only when it is asked to. */
+  | { readonly kind: 'disputed'; readonly upload: Upload }
+  /** A part is under way, another upload to the same key is completing, or it may not complete by itself just now. */
   | { readonly kind: 'busy'; readonly upload: Upload }
   | { readonly kind: 'not_open'; readonly upload: Upload };
 
@@ -428,6 +430,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
     readonly sizeBytes?: number | undefined;
     /** To be checked by whoever holds the claim, also after this owner dies. */
     readonly digest?: Upload['digest'];
+    /** Nobody has asked for it. */
+    readonly byItself?: boolean | undefined;
   }): Promise<CompletionClaim>;
   /** `open → aborting`, for a reason; or joins an `aborting` whose lease ran out. */
   claimAbort(input: {

@@ -18,8 +18,13 @@ export function isToComplete(upload: Upload, byFront: boolean): boolean {
 
 /** @throws UploadError `state_conflict` for an upload that nobody completes without being asked to */
 export function requireUndisputed({ isConflicted }: Upload): void {
-  if (!isConflicted) return;
-  throw new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.');
+  if (isConflicted) throw disputedError();
+}
+
+export function disputedError(): UploadError {
+  return new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.', {
+    details: { conflict: 'disputed' },
+  });
 }
 
 /**

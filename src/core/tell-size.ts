@@ -40,7 +40,7 @@ export async function completeWhole(
   deps: Deps,
   { principal, upload }: { readonly principal: Principal; readonly upload: Upload },
 ): Promise<Upload> {
-  const outcome = await completeUpload(deps, { principal, uploadId: upload.id });
+  const outcome = await completeUpload(deps, { principal, uploadId: upload.id, byItself: true });
   if (outcome.kind === 'completed') return outcome.upload;
   throw new UploadError('busy', 'Every byte is stored; the store has not confirmed the object yet. Try again.', {
     retryAfterSeconds: outcome.retryAfterSeconds,

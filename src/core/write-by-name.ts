@@ -4,6 +4,7 @@ import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, requireSeen } from './find.ts';
+import { holdCompletion, holdWhileComing } from './hold-completion.ts';
 import { findOpen, type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
 import type { Principal } from './principal.ts';
 import { provenEtag } from './proof.ts';
@@ -96,10 +97,15 @@ export async function writeByName(
     });
 
   const find = () => join({ mayRepeat });
-  const store = (upload: Upload, once: PlacedChunk) => {
-    if (chunk.offset > 0) return write(upload, once);
+  const store = async (upload: Upload, once: PlacedChunk) => {
+    const isLeftover = isIdle(deps, upload, supersedeAfterMs);
+    if (chunk.offset > 0) {
+      if (isLeftover) await holdCompletion(deps, upload.id);
+      return write(upload, once);
+    }
     if (upload.state === 'completed') return repeatOrBegin(upload, once);
-    return isIdle(deps, upload, supersedeAfterMs) ? writeOrSupersede(upload, once) : write(upload, once);
+    if (!isLeftover) return write(upload, once);
+    return holdWhileComing(deps, upload.id, once.body, (body) => writeOrSupersede(upload, { ...once, body }));
   };
   return untilCurrent(context.recent, remembered, chunk, find, store, () => findOpen(deps, name));
 }

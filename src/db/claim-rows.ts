@@ -5,7 +5,7 @@ import { isUniqueViolation } from './errors.ts';
 import { notify } from './news.ts';
 import { forgetParts, lockUpload } from './part-rows.ts';
 import { toUpload } from './rows.ts';
-import { fragments, parts, uploads } from './schema.ts';
+import { completionHolds, fragments, parts, uploads } from './schema.ts';
 import { fromNow } from './time.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
@@ -219,10 +219,12 @@ async function claimCompletion(
   if (row === undefined) throw new Error('records: the upload to claim is gone');
   const upload = toUpload(row);
   if (row.state !== 'open') return { kind: 'not_open', upload };
+  if (input.byItself && row.conflicted) return { kind: 'disputed', upload };
   const size = coveredSize(row, input.sizeBytes);
   if (size === undefined) return { kind: 'incomplete', upload };
   if (await hasFragments(tx, input.id)) return { kind: 'uncomposed', upload };
   if ((await countParts(tx, input.id)) !== row.contiguousParts) return { kind: 'incomplete', upload };
+  if (input.byItself && (await isHeld(tx, input.id))) return { kind: 'busy', upload };
   if (await askLiveAttempts(tx, input.id)) return { kind: 'busy', upload };
   await endAttempts(tx, input.id);
   const doubtful = row.signed || (await hasDoubtfulPart(tx, input.id));
@@ -269,6 +271,13 @@ async function hasFragments(tx: Db, uploadId: string): Promise<boolean> {
     .where(and(eq(fragments.uploadId, uploadId), eq(fragments.state, 'durable')))
     .limit(1);
   return fragment !== undefined;
+}
+
+async function isHeld(tx: Db, uploadId: string): Promise<boolean> {
+  const { rowCount } = await tx.execute(
+    sql`select from ${completionHolds} where upload_id = ${uploadId} and until > now()`,
+  );
+  return (rowCount ?? 0) > 0;
 }
 
 /** Asks every live attempt to yield; whether there is one. */

@@ -1,8 +1,9 @@
 import type { NameRecords } from '../core/name-records.ts';
 import type { Connection } from './connection.ts';
-import { and, desc, eq, isNull } from './drizzle.ts';
+import { and, desc, eq, isNull, sql } from './drizzle.ts';
 import { toUpload } from './rows.ts';
-import { uploads } from './schema.ts';
+import { completionHolds, uploads } from './schema.ts';
+import { fromNow } from './time.ts';
 
 /** Uploads by name or session. */
 export function nameRows(connection: Connection): NameRecords {
@@ -24,6 +25,14 @@ export function nameRows(connection: Connection): NameRecords {
           .orderBy(desc(uploads.createdAt))
           .limit(limit);
         return rows.map(toUpload);
+      }),
+
+    holdCompletion: ({ uploadId, forMs }) =>
+      connection.run(async (db) => {
+        await db.execute(sql`
+          insert into ${completionHolds} (upload_id, until)
+            select id, ${fromNow(forMs)} from ${uploads} where id = ${uploadId}
+            on conflict (upload_id) do update set until = greatest(completion_holds.until, excluded.until)`);
       }),
 
     findBySession: (sessionHash) =>

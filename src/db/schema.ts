@@ -126,6 +126,14 @@ export const uploads = pgTable(
   ],
 );
 
+/** Until then an upload does not complete by itself: whether its name means another file by now is being found out. */
+export const completionHolds = pgTable('completion_holds', {
+  uploadId: text('upload_id')
+    .primaryKey()
+    .references(() => uploads.id, { onDelete: 'cascade' }),
+  until: instant('until').notNull(),
+});
+
 /** Offset, size, digests; the id of the fragment where it is one still. */
 export type RunRow = readonly [offset: number, sizeBytes: number, digests: Digests, fragmentId?: string];
 
