@@ -56,7 +56,7 @@ export async function ensureCluster(
     await rename(home, join(cluster.dataDir, 'postgres'));
     await syncDirectory(cluster.dataDir);
   } catch (error) {
-    await rm(home, { recursive: true, force: true });
+    await removeDraft(home);
     // Another process that began at the same moment was faster.
     if (await exists(cluster.passwordFile)) return;
     options.signal?.throwIfAborted();
@@ -67,7 +67,12 @@ export async function ensureCluster(
 /** Removes what killed processes left. Only for the one that owns the cluster: nobody else needs a draft. */
 export async function removeDrafts(cluster: Cluster): Promise<void> {
   const drafts = (await readdir(cluster.dataDir)).filter((name) => name.startsWith(draftPrefix));
-  await Promise.all(drafts.map((name) => rm(join(cluster.dataDir, name), { recursive: true, force: true })));
+  await Promise.all(drafts.map((name) => removeDraft(join(cluster.dataDir, name))));
+}
+
+/** The one whose draft it is may be writing it, or removing it as well. */
+function removeDraft(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 }
 
 async function initialise(draft: Cluster, programs: PostgresPrograms, signal: AbortSignal | undefined): Promise<void> {
