@@ -23,11 +23,7 @@ export async function compareWithCompleted(deps: Deps, upload: Upload, input: Wr
     await stated?.verify();
     return upload;
   } catch (error) {
-    // What is not even what its client states says nothing of the upload.
-    if (stated !== undefined && isConflict(error)) {
-      await reader.drain();
-      await stated.verify();
-    }
+    if (isConflict(error)) await stated?.verifyToEnd(reader);
     throw error;
   } finally {
     reader.end();

@@ -36,6 +36,15 @@ export class StatedDigests {
     this.#verified ??= finishDigests(this.#running).then((seen) => requireTrue(this.#stated(), seen));
     return this.#verified;
   }
+
+  /**
+   * Of a body that conflicts with what is stored: one that is not even what its client states says nothing of the upload.
+   * @throws UploadError `digest_mismatch`; as `drain`
+   */
+  async verifyToEnd(body: { drain(): Promise<void> }): Promise<void> {
+    await body.drain();
+    await this.verify();
+  }
 }
 
 function isTrailing(stated: Digests | TrailingDigests): stated is TrailingDigests {

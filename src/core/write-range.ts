@@ -234,9 +234,7 @@ async function writeBody(
     // Nothing is left behind that could still be stored when this request has been answered.
     const settled = await Promise.allSettled([...underWay, latest]);
     if (isDiffering(error)) {
-      // What is not even what its client states says nothing of the upload.
-      if (write.stated !== undefined) await read().drain();
-      await write.stated?.verify();
+      await write.stated?.verifyToEnd(read());
       await write.deps.records.markConflicted(write.upload.id);
       throw conflictedError(error, write.upload);
     }

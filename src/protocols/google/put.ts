@@ -1,7 +1,7 @@
 import type { Context, Hono } from 'hono';
-import { abortUpload } from '../../core/abort.ts';
 import { askWriter } from '../../core/ask-writer.ts';
 import { declareDigest } from '../../core/declare-digest.ts';
+import { endIfWhole } from '../../core/end-if-whole.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, requireNotGone } from '../../core/find.ts';
 import { isWhole, requireUndisputed } from '../../core/settle.ts';
@@ -95,9 +95,8 @@ async function finishIfWhole(c: Context<HttpEnv>, deps: GoogleDeps, upload: Uplo
   return orEnd(c, deps, upload, () => completeWhole(deps.core, { principal: c.get('principal'), upload }));
 }
 
-/** What is refused for its place declares nothing; the parts of other protocols' uploads were stored without a CRC-32C. */
+/** What is refused for its place declares nothing. */
 async function isInOrder({ core }: GoogleDeps, upload: Upload, { offset }: Data): Promise<boolean> {
-  if (upload.protocol !== 'google') return false;
   const now = offset <= upload.offset ? upload : await core.records.find(upload.tenant, upload.id);
   return now !== undefined && offset <= now.offset;
 }
@@ -112,9 +111,9 @@ async function orEnd(
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof UploadError && error.code === 'digest_mismatch')) throw error;
-    const now = await findUpload(core, c.get('principal'), id);
-    if (now.state === 'open' && isWhole(now)) await abortUpload(core, c.get('principal'), id);
+    if (error instanceof UploadError && error.code === 'digest_mismatch') {
+      await endIfWhole(core, c.get('principal'), id);
+    }
     throw error;
   }
 }

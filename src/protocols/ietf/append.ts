@@ -2,9 +2,9 @@ import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
 import { declareDigest } from '../../core/declare-digest.ts';
 import type { Digests } from '../../core/digest.ts';
+import { endIfWhole } from '../../core/end-if-whole.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, requireNotGone } from '../../core/find.ts';
-import { keptDigests } from '../../core/kept-digests.ts';
 import { isWhole } from '../../core/settle.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
@@ -75,10 +75,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
     throw inconsistentLength(`The content ends at ${sentTo}, and Upload-Length is ${totalBytes}.`);
   }
   const digest = completes ? declaredDigest(c.req.header('repr-digest')) : undefined;
-  // What is stored already has to have been summed in the same way.
-  if (digest !== undefined && (upload.receivedBytes === 0 || keptDigests(upload).includes(digest.algorithm))) {
-    await declareDigest(deps.core, upload, digest);
-  }
+  if (digest !== undefined) await declareDigest(deps.core, upload, digest);
   const version = interopVersionOf(c);
   let after: Upload;
   try {
@@ -141,12 +138,13 @@ async function misfit(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, conte
 
 /** What came is known not to be the whole: nobody can go on with it. That of one request alone can be sent again. */
 async function endWrong(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<void> {
-  const now = await findUpload(deps.core, c.get('principal'), upload.id);
-  if (content.wholeDigests !== undefined || isWhole(now)) await end(c, deps, now);
+  if (content.wholeDigests !== undefined) await end(c, deps, upload);
+  else await endIfWhole(deps.core, c.get('principal'), upload.id);
 }
 
-async function end(c: Context<HttpEnv>, { core }: IetfDeps, upload: Upload): Promise<void> {
-  if (upload.state === 'open') await abortUpload(core, c.get('principal'), upload.id);
+async function end(c: Context<HttpEnv>, { core }: IetfDeps, { id }: Upload): Promise<void> {
+  const now = await findUpload(core, c.get('principal'), id);
+  if (now.state === 'open') await abortUpload(core, c.get('principal'), id);
 }
 
 /**
