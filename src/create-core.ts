@@ -8,7 +8,9 @@ import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
 import { NextLeases } from './core/next-leases.ts';
-import type { Clock, Events, ObjectStore, UploadRecords } from './core/ports.ts';
+import type { ObjectStore } from './core/object-store.ts';
+import type { Clock, Events } from './core/ports.ts';
+import type { UploadRecords } from './core/upload-records.ts';
 import { defaultBucketOf } from './create-store.ts';
 
 const clock: Clock = {

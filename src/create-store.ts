@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import type { Settings } from './config.ts';
-import type { ObjectStore, StoreLimits } from './core/ports.ts';
+import type { ObjectStore, StoreLimits } from './core/object-store.ts';
 import { createDiskStore } from './stores/disk/disk-store.ts';
 import type { S3Connection } from './stores/s3/clients.ts';
 import { createS3Store } from './stores/s3/s3-store.ts';

@@ -1,6 +1,7 @@
 import type { UploadErrorCode } from './core/errors.ts';
-import type { UploadEvent, UploadRecords } from './core/ports.ts';
+import type { UploadEvent } from './core/ports.ts';
 import type { AbortReason } from './core/upload.ts';
+import type { UploadRecords } from './core/upload-records.ts';
 import { createCore } from './create-core.ts';
 import { createStore } from './create-store.ts';
 import { News } from './db/news.ts';

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { readSettings } from '../src/config.ts';
-import type { ObjectStore, UploadRecords } from '../src/core/ports.ts';
+import type { ObjectStore } from '../src/core/object-store.ts';
+import type { UploadRecords } from '../src/core/upload-records.ts';
 import { createCore } from '../src/create-core.ts';
 
 const { clock } = createCore(readSettings({}), {

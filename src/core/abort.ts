@@ -2,7 +2,7 @@ import { type Claim, claimOf, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notFoundError, notOpen } from './find.ts';
-import { type CallOptions, StoreError } from './ports.ts';
+import { type CallOptions, StoreError } from './object-store.ts';
 import type { Principal } from './principal.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';

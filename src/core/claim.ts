@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import type { CallOptions } from './ports.ts';
+import type { CallOptions } from './object-store.ts';
 import type { Upload } from './upload.ts';
 
 /** An upload that this process may complete or abort until the lease runs out. */

@@ -2,7 +2,7 @@ import { BodyReader } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { sizeError } from './range-write.ts';
+import { sizeError } from './range-errors.ts';
 import { StatedDigests } from './stated-digests.ts';
 import type { Upload } from './upload.ts';
 import type { WriteRangeInput } from './write-range.ts';

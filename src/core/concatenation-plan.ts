@@ -1,5 +1,5 @@
 import { planLayout, rangeOf } from './layout.ts';
-import type { StoreLimits } from './ports.ts';
+import type { StoreLimits } from './object-store.ts';
 
 /** Bytes of one source. */
 export interface Segment {

@@ -4,7 +4,7 @@ import { UploadError } from './errors.ts';
 import { keepLease } from './keep-lease.ts';
 import { leaseSlot } from './lease-slot.ts';
 import { DisplacedError } from './live-attempts.ts';
-import type { ByteRange, ObjectAddress } from './ports.ts';
+import type { ByteRange, ObjectAddress } from './object-store.ts';
 import type { Principal } from './principal.ts';
 import { commitPart, settleFailure } from './put-part.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';

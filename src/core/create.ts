@@ -5,11 +5,12 @@ import { UploadError } from './errors.ts';
 import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
 import { placeOf, requireContentType, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
-import { type CallOptions, type NewUpload, StoreError } from './ports.ts';
+import { type CallOptions, StoreError } from './object-store.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { newId } from './random.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Protocol, Upload } from './upload.ts';
+import type { NewUpload } from './upload-records.ts';
 
 export interface CreateInput {
   readonly principal: Principal;

@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
 import { notOpen } from './find.ts';
-import { StoreError } from './ports.ts';
+import { StoreError } from './object-store.ts';
 import { provenEtag } from './proof.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';

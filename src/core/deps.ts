@@ -5,7 +5,9 @@ import type { Renewals } from './keep-lease.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { NextLeases } from './next-leases.ts';
-import type { Clock, Events, ObjectStore, UploadRecords } from './ports.ts';
+import type { ObjectStore } from './object-store.ts';
+import type { Clock, Events } from './ports.ts';
+import type { UploadRecords } from './upload-records.ts';
 
 export interface CoreSettings {
   readonly defaultBucket: string;

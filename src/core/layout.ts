@@ -1,5 +1,5 @@
 import { UploadError } from './errors.ts';
-import type { StoreLimits } from './ports.ts';
+import type { StoreLimits } from './object-store.ts';
 
 const MiB = 1024 * 1024;
 /** Below this, S3's cost for each call outweighs the pause that a lost part costs. */

@@ -3,10 +3,10 @@ import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
 import { renewEveryMs } from './keep-lease.ts';
-import type { AttemptAddress } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { isId } from './random.ts';
 import type { Part } from './upload.ts';
+import type { AttemptAddress } from './upload-records.ts';
 
 const pollMs = 200;
 

@@ -1,7 +1,7 @@
 import type { Deps } from './deps.ts';
-import type { ListCursor } from './ports.ts';
 import type { Principal } from './principal.ts';
 import type { Upload, UploadState } from './upload.ts';
+import type { ListCursor } from './upload-records.ts';
 
 export interface UploadPage {
   readonly uploads: readonly Upload[];

@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { type CallOptions, StoreError } from './ports.ts';
+import { type CallOptions, StoreError } from './object-store.ts';
 import { provenEtag } from './proof.ts';
 import { toUploadError } from './store-faults.ts';
 import type { Upload } from './upload.ts';

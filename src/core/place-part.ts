@@ -2,7 +2,7 @@ import type { CoreSettings } from './deps.ts';
 import { UploadError, type UploadErrorDetails } from './errors.ts';
 import { type PlannedLayout, rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
-import type { StoreLimits } from './ports.ts';
+import type { StoreLimits } from './object-store.ts';
 import type { Part, Upload } from './upload.ts';
 
 /** A part as its sender announces it. */

@@ -1,6 +1,6 @@
 import { tokenMetadataName } from './create.ts';
 import type { Deps } from './deps.ts';
-import type { CallOptions } from './ports.ts';
+import type { CallOptions } from './object-store.ts';
 import { tellingFaults } from './store-faults.ts';
 import type { Upload } from './upload.ts';
 

@@ -8,13 +8,14 @@ import { keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { isUnknownUpload, loseUpload, movedOnError } from './lose.ts';
+import { StoreError } from './object-store.ts';
 import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
-import { type AttemptAddress, StoreError } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { receive } from './receive.ts';
 import { requireTrue } from './stated-digests.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
 import type { Part } from './upload.ts';
+import type { AttemptAddress } from './upload-records.ts';
 
 export interface PutPartInput {
   readonly principal: Principal;

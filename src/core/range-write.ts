@@ -7,6 +7,7 @@ import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
+import { busyError, endedError, gapError, refusalError, sizeError } from './range-errors.ts';
 import type { DigestChainState, RangeRefusal, WantedRange } from './range-records.ts';
 import type { RunningMd5 } from './running-md5.ts';
 import type { StatedDigests } from './stated-digests.ts';
@@ -184,7 +185,7 @@ export class RangeWrite {
         // Its own pieces count in their order: what is behind this one came from another writer.
         throw isFirst ? gapError(begun.upload, range.from) : new DisplacedError();
       }
-      if (begun.kind !== 'occupied') throw refusal(begun, range);
+      if (begun.kind !== 'occupied') throw refusalError(begun, range);
       if (this.isLeaving || this.#writerSignal?.aborted) throw busyError(begun.retryAfterMs);
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
@@ -354,50 +355,4 @@ async function step(piece: Piece, name: 'store' | 'commit'): Promise<void> {
 
 function isRefusal(begun: { readonly kind: string }): begun is RangeRefusal {
   return begun.kind !== 'begun' && begun.kind !== 'not_whole';
-}
-
-function refusal(
-  refused: Exclude<RangeRefusal, { kind: 'occupied' }>,
-  range: { readonly from: number; readonly to: number },
-): UploadError {
-  switch (refused.kind) {
-    case 'not_found':
-      return notFoundError();
-    case 'not_open':
-      return notOpen(refused.upload);
-    case 'gap':
-      return gapError(refused.upload, range.from);
-    case 'size_conflict':
-      return sizeError(refused.upload, range.to);
-    case 'other_layout':
-      return new UploadError('busy', 'The upload was laid out anew. Try again.', { retryAfterSeconds: 1 });
-  }
-}
-
-export function gapError({ offset }: Upload, from: number): UploadError {
-  return new UploadError('state_conflict', `The next byte is ${offset}, not ${from}.`, {
-    details: { conflict: 'gap', offset },
-  });
-}
-
-export function sizeError({ sizeBytes, receivedBytes }: Upload, end: number): UploadError {
-  return new UploadError(
-    'state_conflict',
-    sizeBytes === undefined
-      ? `The size that is told does not fit: ${receivedBytes} bytes are stored, and what is sent ends at ${end}.`
-      : `The upload has ${sizeBytes} bytes: what is sent, or said of its size, does not fit.`,
-    { details: { conflict: 'size', ...(sizeBytes === undefined ? {} : { expectedSize: sizeBytes }) } },
-  );
-}
-
-function endedError(): UploadError {
-  return new UploadError('busy', 'The upload was completed without this request. Send the bytes again.', {
-    retryAfterSeconds: 1,
-  });
-}
-
-function busyError(retryAfterMs: number): UploadError {
-  return new UploadError('busy', 'An earlier request for these bytes is not over yet. Try again.', {
-    retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
-  });
 }

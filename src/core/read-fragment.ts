@@ -2,7 +2,7 @@ import type { ReadBack } from './compare-runs.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import type { OpenUpload } from './find.ts';
-import { StoreError } from './ports.ts';
+import { StoreError } from './object-store.ts';
 import { tellingFaults } from './store-faults.ts';
 
 /** Where a fragment's bytes are, in the upload's bucket. */

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { placeOf } from './limits.ts';
-import type { ByteRange, ObjectFacts } from './ports.ts';
+import type { ByteRange, ObjectFacts } from './object-store.ts';
 import type { Principal } from './principal.ts';
 import { toUploadError } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';

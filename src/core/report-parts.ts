@@ -7,13 +7,14 @@ import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
 import { toldOf } from './lose.ts';
+import type { StoredPart } from './object-store.ts';
 import { partsOf } from './parts-of.ts';
 import { beyondSizeError, laterBytesError, requireLimits } from './place-part.ts';
-import type { AdoptedPart, StoredPart } from './ports.ts';
 import type { Principal } from './principal.ts';
 import { tellingFaults } from './store-faults.ts';
 import { withinStoreWait } from './store-wait.ts';
 import type { Upload } from './upload.ts';
+import type { AdoptedPart } from './upload-records.ts';
 
 export interface ReportedPart {
   readonly partNumber: number;

@@ -1,5 +1,6 @@
 import { type BodyReader, lengthError } from './body-reader.ts';
-import { type RangeWrite, sizeError } from './range-write.ts';
+import { sizeError } from './range-errors.ts';
+import type { RangeWrite } from './range-write.ts';
 
 /**
  * Bytes that are one too many are told before the last one counts: it may complete the upload.

@@ -3,7 +3,7 @@ import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen, requireOwnBytes } from './find.ts';
 import { rangeOf } from './layout.ts';
-import type { Pin } from './ports.ts';
+import type { Pin } from './object-store.ts';
 import type { Principal } from './principal.ts';
 
 export interface SignedPart {

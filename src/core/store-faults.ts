@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
 import { UploadError, type UploadErrorCode } from './errors.ts';
-import { StoreError, type StoreErrorKind } from './ports.ts';
+import { StoreError, type StoreErrorKind } from './object-store.ts';
 
 const faults: Readonly<Record<StoreErrorKind, { code: UploadErrorCode; message: string; retryAfterSeconds?: number }>> =
   {

@@ -10,7 +10,7 @@ import type { Slot } from './layout.ts';
 import { expectedNext, followChunk, giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
 import { DisplacedError } from './live-attempts.ts';
 import { toldOf } from './lose.ts';
-import { StoreError } from './ports.ts';
+import { StoreError } from './object-store.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
 import { readBackOf } from './read-fragment.ts';

@@ -1,5 +1,5 @@
 import type { Deps } from './deps.ts';
-import { type CallOptions, StoreError } from './ports.ts';
+import { type CallOptions, StoreError } from './object-store.ts';
 import { toUploadError } from './store-faults.ts';
 
 /**

@@ -7,7 +7,7 @@ import { keepLease } from './keep-lease.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import { toldOf } from './lose.ts';
-import { StoreError } from './ports.ts';
+import { StoreError } from './object-store.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
 import { requireEnd } from './require-end.ts';

@@ -4,7 +4,7 @@ import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireOwnBytes } from './find.ts';
 import { requireSize } from './limits.ts';
 import type { Principal } from './principal.ts';
-import { sizeError } from './range-write.ts';
+import { sizeError } from './range-errors.ts';
 import { isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 

@@ -1,4 +1,4 @@
-import type { AttemptAddress, UploadRecords } from '../core/ports.ts';
+import type { AttemptAddress, UploadRecords } from '../core/upload-records.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, eq, sql } from './drizzle.ts';

@@ -1,4 +1,4 @@
-import type { CompletionClaim, UploadRecords } from '../core/ports.ts';
+import type { CompletionClaim, UploadRecords } from '../core/upload-records.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, eq, inArray, isNotNull, sql } from './drizzle.ts';
 import { isUniqueViolation } from './errors.ts';

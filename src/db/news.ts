@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
-import type { AttemptNews } from '../core/ports.ts';
 import { newId } from '../core/random.ts';
+import type { AttemptNews } from '../core/upload-records.ts';
 import { type SQL, sql } from './drizzle.ts';
 
 const channel = 'partway_attempts';

@@ -1,5 +1,5 @@
-import type { AdoptedPart, UploadRecords } from '../core/ports.ts';
 import type { Upload } from '../core/upload.ts';
+import type { AdoptedPart, UploadRecords } from '../core/upload-records.ts';
 import type { Connection, Db } from './connection.ts';
 import { and, asc, eq, gt, inArray, isNotNull, sql } from './drizzle.ts';
 import { toPart, toUpload } from './rows.ts';

@@ -2,18 +2,18 @@ import type { CoveredSlot, RangeRecords, RangeRefusal, WantedRange } from '../co
 import type { Fragment, Run } from '../core/upload.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection } from './connection.ts';
-import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from './drizzle.ts';
-import { hasWork, isAbandoned, isDeletable } from './due.ts';
+import { and, eq, getTableColumns, isNull, type SQL, sql } from './drizzle.ts';
 import { notify } from './news.ts';
 import { layoutColumns, toUpload } from './rows.ts';
 import { fragments, type RunRow, uploads } from './schema.ts';
-import { fromNow } from './time.ts';
+import { fromNow, settleMs } from './time.ts';
+import type { WorkRows } from './work-rows.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
 type RawRow = Record<string, unknown>;
 
 /** Bytes at any offset. What a method does is in the functions of the migrations; here they are called. */
-export function rangeRows(connection: Connection): RangeRecords {
+export function rangeRows(connection: Connection): Omit<RangeRecords, keyof WorkRows> {
   const call = (statement: SQL) =>
     connection.run(async (db) => {
       const { rows } = await db.execute<RawRow>(statement);
@@ -231,85 +231,8 @@ export function rangeRows(connection: Connection): RangeRecords {
           .set({ carefulUntil: fromNow(forMs), carefulFragmentSize: fragmentBytes })
           .where(eq(uploads.id, uploadId));
       }),
-
-    forgetFragments: (ids) =>
-      connection.run(async (db) => {
-        if (ids.length === 0) return;
-        await db.delete(fragments).where(and(inArray(fragments.id, [...ids]), eq(fragments.state, 'retired')));
-      }),
-
-    retireAbandoned: (limit) =>
-      connection.run(async (db) => {
-        const { rowCount } = await db.execute(sql`
-          update fragments set state = 'retired', lease_until = ${fromNow(settleMs)}
-            where id in (select id from fragments where ${isAbandoned} limit ${limit} for update skip locked)`);
-        return rowCount ?? 0;
-      }),
-
-    claimRetired: ({ leaseMs, limit }) =>
-      connection.run(async (db) => {
-        const { rows } = await db.execute<{ id: string; staging_key: string; bucket: string }>(sql`
-          update fragments f set lease_until = ${fromNow(leaseMs)}
-            from uploads u
-            where u.id = f.upload_id and f.id in (
-              select id from fragments where ${isDeletable} limit ${limit} for update skip locked)
-            returning f.id, f.staging_key, u.bucket`);
-        return rows.map(({ id, staging_key, bucket }) => ({ id, stagingKey: staging_key, bucket }));
-      }),
-
-    claimWork: ({ leaseMs, limit }) =>
-      connection.run(async (db) => {
-        const due = db
-          .select({ id: uploads.id })
-          .from(uploads)
-          .where(hasWork)
-          .orderBy(uploads.workDue)
-          .limit(limit)
-          .for('update', { skipLocked: true });
-        const rows = await db
-          .update(uploads)
-          .set({ workDue: fromNow(leaseMs) })
-          .where(inArray(uploads.id, due))
-          .returning();
-        return rows.map(toUpload);
-      }),
-
-    postponeWork: ({ uploadId, forMs }) =>
-      connection.run(async (db) => {
-        await db
-          .update(uploads)
-          .set({ workDue: fromNow(forMs) })
-          .where(and(eq(uploads.id, uploadId), eq(uploads.state, 'open')));
-      }),
-
-    awaitSources: (uploadId) =>
-      connection.run(async (db) => {
-        // Locked, so that one which is just ending is seen as ended, or finds this row when it wakes those that wait.
-        await db.execute(sql`
-          with sources as (
-            select state from uploads where id in (select unnest(sources) from uploads where id = ${uploadId}) for share
-          ), found as (
-            select bool_or(state in ('open', 'completing')) and bool_and(state in ('open', 'completing', 'completed'))
-                     as waits
-              from sources
-          )
-          update uploads set work_due = case when found.waits then null else now() end
-            from found where id = ${uploadId} and state = 'open'`);
-      }),
-
-    endWork: (upload) =>
-      connection.run(async (db) => {
-        await db
-          .update(uploads)
-          .set({ workDue: null })
-          // Bytes that came meanwhile are work of their own.
-          .where(and(eq(uploads.id, upload.id), eq(uploads.receivedBytes, upload.receivedBytes)));
-      }),
   };
 }
-
-/** How long a call whose answer never came may still put an object there. */
-const settleMs = 120_000;
 
 const placeholders = (count: number) => Array.from({ length: count }, (_, index) => `$${index + 1}`).join(', ');
 /** Durable runs never overlap, so what lies between a run and the one before it is missing. */

@@ -1,4 +1,4 @@
-import type { UploadRecords } from '../core/ports.ts';
+import type { UploadRecords } from '../core/upload-records.ts';
 import { endAttempts } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
 import { inArray, sql } from './drizzle.ts';

@@ -1,4 +1,4 @@
-import type { UploadRecords } from '../core/ports.ts';
+import type { UploadRecords } from '../core/upload-records.ts';
 import { attemptRows } from './attempt-rows.ts';
 import { claimRows } from './claim-rows.ts';
 import type { Connection } from './connection.ts';
@@ -8,6 +8,7 @@ import { partRows } from './part-rows.ts';
 import { rangeRows } from './range-rows.ts';
 import { reaperRows } from './reaper-rows.ts';
 import { uploadRows } from './upload-rows.ts';
+import { workRows } from './work-rows.ts';
 
 /** The records in Postgres. */
 export function createRecords(connection: Connection, news: Pick<News, 'onNews'>): UploadRecords {
@@ -20,6 +21,7 @@ export function createRecords(connection: Connection, news: Pick<News, 'onNews'>
     ...claimRows(connection),
     ...reaperRows(connection),
     ...rangeRows(connection),
+    ...workRows(connection),
     ...nameRows(connection),
   };
 }

@@ -4,3 +4,6 @@ import { type Placeholder, type SQL, sql } from './drizzle.ts';
 export function fromNow(ms: number | Placeholder): SQL<Date> {
   return sql<Date>`(now() + ${ms}::double precision * interval '1 millisecond')`;
 }
+
+/** How long a call to the store whose answer never came may still put an object there. */
+export const settleMs = 120_000;

@@ -1,5 +1,5 @@
 import { UploadError } from '../core/errors.ts';
-import type { UploadFilter, UploadRecords } from '../core/ports.ts';
+import type { UploadFilter, UploadRecords } from '../core/upload-records.ts';
 import type { Connection } from './connection.ts';
 import { and, desc, eq, lt, ne, or, type SQL, sql } from './drizzle.ts';
 import { layoutColumns, toUpload } from './rows.ts';

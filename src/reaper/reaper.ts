@@ -4,7 +4,7 @@ import type { Deps } from '../core/deps.ts';
 import { UploadError } from '../core/errors.ts';
 import { finishCompletion } from '../core/finish-completion.ts';
 import { finishCovered } from '../core/finish-covered.ts';
-import { StoreError } from '../core/ports.ts';
+import { StoreError } from '../core/object-store.ts';
 import { toUploadError } from '../core/store-faults.ts';
 import type { Upload } from '../core/upload.ts';
 

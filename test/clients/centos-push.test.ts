@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import { createApiKey } from '../../src/db/api-keys.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { readStored } from '../fault/stored-object.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import { bytesOf } from '../protocols/rest/rest-client.ts';
 import { type RestGateway, startRestGateway } from '../protocols/rest/rest-gateway.ts';
 import { useMinio } from '../support/stores.ts';

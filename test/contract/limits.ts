@@ -1,4 +1,4 @@
-import type { StoreLimits } from '../../src/core/ports.ts';
+import type { StoreLimits } from '../../src/core/object-store.ts';
 
 const mebibyte = 1024 ** 2;
 

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { MultipartAddress, ObjectAddress, ObjectStore, StoreErrorKind } from '../../src/core/ports.ts';
+import type { MultipartAddress, ObjectAddress, ObjectStore, StoreErrorKind } from '../../src/core/object-store.ts';
 
 export interface ObjectStoreUnderTest {
   readonly store: ObjectStore;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { ObjectStore } from '../../src/core/ports.ts';
+import type { ObjectStore } from '../../src/core/object-store.ts';
 import type { S3Connection, S3Timeouts } from '../../src/stores/s3/clients.ts';
 import { createS3Store } from '../../src/stores/s3/s3-store.ts';
 import { contractLimits } from './limits.ts';

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { askWriter } from '../../src/core/ask-writer.ts';
 import type { Deps } from '../../src/core/deps.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';
 import { CoreUnderTest, principal } from './core-under-test.ts';

@@ -6,7 +6,7 @@ import { concatenate } from '../../src/core/concatenate.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { UploadError } from '../../src/core/errors.ts';
 import { joinSources } from '../../src/core/join-sources.ts';
-import { type ObjectStore, StoreError, type StoreLimits } from '../../src/core/ports.ts';
+import { type ObjectStore, StoreError, type StoreLimits } from '../../src/core/object-store.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { CoreUnderTest, codeOf, crc32Of, principal } from './core-under-test.ts';
 

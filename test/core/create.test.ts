@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type CreateInput, createUpload } from '../../src/core/create.ts';
 import { UploadError } from '../../src/core/errors.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import { newId } from '../../src/core/random.ts';
 import { Reaper } from '../../src/reaper/reaper.ts';
 import { CoreUnderTest, codeOf, failureOf, principal } from './core-under-test.ts';

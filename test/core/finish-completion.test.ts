@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { completeUpload } from '../../src/core/complete.ts';
 import { UploadError } from '../../src/core/errors.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { CoreUnderTest, codeOf, crc32Of, failureOf, principal } from './core-under-test.ts';
 

@@ -7,7 +7,7 @@ import type { Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { ClientGoneError, UploadError } from '../../src/core/errors.ts';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
-import { type ObjectStore, StoreError } from '../../src/core/ports.ts';
+import { type ObjectStore, StoreError } from '../../src/core/object-store.ts';
 import type { RangeRecords } from '../../src/core/range-records.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { writeRange } from '../../src/core/write-range.ts';

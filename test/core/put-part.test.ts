@@ -6,7 +6,7 @@ import { abortUpload } from '../../src/core/abort.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { ClientGoneError, UploadError } from '../../src/core/errors.ts';
-import { StoreError, type StoreErrorKind } from '../../src/core/ports.ts';
+import { StoreError, type StoreErrorKind } from '../../src/core/object-store.ts';
 import { putPart } from '../../src/core/put-part.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
 import { CoreUnderTest, codeOf, crc32Of, failureOf, principal } from './core-under-test.ts';

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { abortUpload } from '../../src/core/abort.ts';
 import type { Deps } from '../../src/core/deps.ts';
-import { type StoredPart, StoreError } from '../../src/core/ports.ts';
+import { type StoredPart, StoreError } from '../../src/core/object-store.ts';
 import { type ReportedPart, reportParts } from '../../src/core/report-parts.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { CoreUnderTest, codeOf, failureOf, principal } from './core-under-test.ts';

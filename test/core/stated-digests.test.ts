@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';
 import { CoreUnderTest, failureOf, principal } from './core-under-test.ts';

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ObjectStore } from '../../src/core/ports.ts';
+import type { ObjectStore } from '../../src/core/object-store.ts';
 import { createDiskStore } from '../../src/stores/disk/disk-store.ts';
 import { contractLimits } from '../contract/limits.ts';
 

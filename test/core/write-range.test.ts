@@ -8,7 +8,7 @@ import type { CreateInput } from '../../src/core/create.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { ClientGoneError, UploadError } from '../../src/core/errors.ts';
 import { missingRanges } from '../../src/core/missing-ranges.ts';
-import { StoreError } from '../../src/core/ports.ts';
+import { StoreError } from '../../src/core/object-store.ts';
 import { tellSize } from '../../src/core/tell-size.ts';
 import type { Upload } from '../../src/core/upload.ts';
 import { type WriteRangeInput, writeRange } from '../../src/core/write-range.ts';

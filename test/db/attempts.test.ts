@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
+import type { UploadRecords } from '../../src/core/upload-records.ts';
 import {
   findPart,
   leaseMs,

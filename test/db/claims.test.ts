@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { NewUpload, UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
+import type { NewUpload, UploadRecords } from '../../src/core/upload-records.ts';
 import {
   leaseMs,
   look,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import type { UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
+import type { UploadRecords } from '../../src/core/upload-records.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { News } from '../../src/db/news.ts';
 import { createRecords } from '../../src/db/records.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { UploadError } from '../../src/core/errors.ts';
-import type { UploadRecords } from '../../src/core/ports.ts';
+import type { UploadRecords } from '../../src/core/upload-records.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { clusterIn } from '../../src/db/embedded/cluster.ts';
 import { findPostmaster } from '../../src/db/embedded/pid-file.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AdoptedPart, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
+import type { AdoptedPart, UploadRecords } from '../../src/core/upload-records.ts';
 import {
   findPart,
   leaseMs,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import type { NewUpload, UploadRecords } from '../../src/core/ports.ts';
 import type { Part, Upload } from '../../src/core/upload.ts';
+import type { NewUpload, UploadRecords } from '../../src/core/upload-records.ts';
 import { Connection } from '../../src/db/connection.ts';
 import { News } from '../../src/db/news.ts';
 import { forgetParts, lockUpload } from '../../src/db/part-rows.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ListCursor, NewUpload, UploadFilter, UploadRecords } from '../../src/core/ports.ts';
 import type { Upload } from '../../src/core/upload.ts';
+import type { ListCursor, NewUpload, UploadFilter, UploadRecords } from '../../src/core/upload-records.ts';
 import {
   leaseMs,
   look,

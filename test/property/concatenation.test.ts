@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { copiedSegment, planConcatenation } from '../../src/core/concatenation-plan.ts';
-import type { StoreLimits } from '../../src/core/ports.ts';
+import type { StoreLimits } from '../../src/core/object-store.ts';
 
 interface Range {
   readonly source: number;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UploadError } from '../../src/core/errors.ts';
 import { type PlannedLayout, partCountOf, planLayout, rangeOf, reachOf, slotOf } from '../../src/core/layout.ts';
-import type { StoreLimits } from '../../src/core/ports.ts';
+import type { StoreLimits } from '../../src/core/object-store.ts';
 
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;

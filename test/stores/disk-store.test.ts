@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { MultipartAddress, ObjectStore } from '../../src/core/ports.ts';
+import type { MultipartAddress, ObjectStore } from '../../src/core/object-store.ts';
 import { createDiskStore } from '../../src/stores/disk/disk-store.ts';
 
 const limits = {

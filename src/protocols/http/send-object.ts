@@ -3,7 +3,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
 import type { Deps } from '../../core/deps.ts';
 import { ClientGoneError, UploadError } from '../../core/errors.ts';
-import type { ByteRange, ObjectFacts } from '../../core/ports.ts';
+import type { ByteRange, ObjectFacts } from '../../core/object-store.ts';
 import { type ObjectPlace, readObject } from '../../core/read-object.ts';
 import { parseRange } from './byte-range.ts';
 import type { HttpEnv } from './env.ts';

@@ -1,8 +1,8 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
 import { listUploads } from '../../core/list-uploads.ts';
-import type { ListCursor } from '../../core/ports.ts';
 import { requireScope } from '../../core/principal.ts';
+import type { ListCursor } from '../../core/upload-records.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { json, problem } from '../http/responses.ts';
 import { listQuery, uploadListBody } from './contract.ts';

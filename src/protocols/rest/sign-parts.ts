@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { UploadError } from '../../core/errors.ts';
-import type { Pin } from '../../core/ports.ts';
+import type { Pin } from '../../core/object-store.ts';
 import { requireScope } from '../../core/principal.ts';
 import { mostSignedAtOnce, signParts } from '../../core/sign.ts';
 import { parseDigestField } from '../http/digest-fields.ts';

@@ -1,4 +1,4 @@
-import { type StoredPart, StoreError, type StoreLimits } from '../../core/ports.ts';
+import { type StoredPart, StoreError, type StoreLimits } from '../../core/object-store.ts';
 
 /** The stored parts that a Complete names, by the rules of S3's CompleteMultipartUpload. */
 export function chooseParts(

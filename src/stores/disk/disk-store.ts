@@ -9,7 +9,7 @@ import {
   type StoreBody,
   StoreError,
   type StoreLimits,
-} from '../../core/ports.ts';
+} from '../../core/object-store.ts';
 import { callDisk, isMissing, listDisk, noSuchUpload } from './errors.ts';
 import { namesIn, removeTree } from './files.ts';
 import { deleteObject, headObject, listObjects, openObject, putObject } from './objects.ts';

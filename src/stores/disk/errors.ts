@@ -1,4 +1,4 @@
-import { StoreError } from '../../core/ports.ts';
+import { StoreError } from '../../core/object-store.ts';
 
 /** Runs one call. Rejects with the signal's reason, or a StoreError. */
 export async function callDisk<T>(name: string, signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { type ByteRange, StoreError } from '../../core/ports.ts';
+import { type ByteRange, StoreError } from '../../core/object-store.ts';
 import { sizeOf } from './choose-parts.ts';
 import { toStoreError } from './errors.ts';
 import { partPath } from './part-files.ts';

@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type ByteRange, type ObjectAddress, type ObjectFacts, type StoreBody, StoreError } from '../../core/ports.ts';
+import {
+  type ByteRange,
+  type ObjectAddress,
+  type ObjectFacts,
+  type StoreBody,
+  StoreError,
+} from '../../core/object-store.ts';
 import { abandoned } from './errors.ts';
 import { discard, namesIn, removeTree } from './files.ts';
 import { openBody } from './object-body.ts';

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { type StoreBody, type StoredPart, StoreError } from '../../core/ports.ts';
+import { type StoreBody, type StoredPart, StoreError } from '../../core/object-store.ts';
 import { isMissing } from './errors.ts';
 import { namesIn, syncDirectory } from './files.ts';
 import { isManifest } from './places.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { type MultipartAddress, type ObjectAddress, StoreError } from '../../core/ports.ts';
+import { type MultipartAddress, type ObjectAddress, StoreError } from '../../core/object-store.ts';
 import { noSuchUpload } from './errors.ts';
 
 /**

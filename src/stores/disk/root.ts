@@ -1,6 +1,6 @@
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StoreError } from '../../core/ports.ts';
+import { StoreError } from '../../core/object-store.ts';
 import { isMissing } from './errors.ts';
 
 /**

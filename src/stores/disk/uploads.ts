@@ -7,7 +7,7 @@ import {
   type StoredPart,
   StoreError,
   type StoreLimits,
-} from '../../core/ports.ts';
+} from '../../core/object-store.ts';
 import { chooseParts, sizeOf } from './choose-parts.ts';
 import { abandoned, isMissing, noSuchUpload } from './errors.ts';
 import { discard, moveInto, namesIn, removeEmpty, removeTree, syncDirectory, writeNewFile } from './files.ts';

@@ -1,6 +1,6 @@
 import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ObjectAddress, type ObjectFacts, type StoredPart, StoreError } from '../../core/ports.ts';
+import { type ObjectAddress, type ObjectFacts, type StoredPart, StoreError } from '../../core/object-store.ts';
 import { isMissing } from './errors.ts';
 import { discard, moveInto, namesIn, removeEmpty, syncDirectory } from './files.ts';
 import { partPath } from './part-files.ts';

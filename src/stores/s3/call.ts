@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { type StoreBody, StoreError } from '../../core/ports.ts';
+import { type StoreBody, StoreError } from '../../core/object-store.ts';
 import { BufferList } from './buffer-list.ts';
 import { toStoreError } from './errors.ts';
 

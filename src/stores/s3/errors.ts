@@ -1,4 +1,4 @@
-import { StoreError, type StoreErrorKind } from '../../core/ports.ts';
+import { StoreError, type StoreErrorKind } from '../../core/object-store.ts';
 
 /**
  * Codes that their status does not tell apart, or that have none. From S3's "List of error codes", and MinIO's

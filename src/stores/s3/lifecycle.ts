@@ -3,7 +3,7 @@ import {
   type LifecycleRule as RuleAsTold,
   type S3Client,
 } from '@aws-sdk/client-s3';
-import { StoreError } from '../../core/ports.ts';
+import { StoreError } from '../../core/object-store.ts';
 import { callStore } from './call.ts';
 
 /** What a rule of the bucket that is switched on does to the keys below a prefix. */

@@ -5,7 +5,7 @@ import {
   type ObjectAddress,
   type StoredPart,
   StoreError,
-} from '../../core/ports.ts';
+} from '../../core/object-store.ts';
 import { callStore } from './call.ts';
 
 export async function* listParts(

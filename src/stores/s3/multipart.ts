@@ -5,7 +5,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { unquoted } from '../../core/etag.ts';
-import { type MultipartAddress, type ObjectAddress, type ObjectStore, StoreError } from '../../core/ports.ts';
+import { type MultipartAddress, type ObjectAddress, type ObjectStore, StoreError } from '../../core/object-store.ts';
 import { callStore, callWithBody } from './call.ts';
 import type { S3Clients } from './clients.ts';
 import { encodeMetadata } from './metadata.ts';

@@ -8,7 +8,7 @@ import {
   HeadObjectCommand,
   type HeadObjectCommandOutput,
 } from '@aws-sdk/client-s3';
-import { type ObjectFacts, type ObjectStore, StoreError } from '../../core/ports.ts';
+import { type ObjectFacts, type ObjectStore, StoreError } from '../../core/object-store.ts';
 import { callStore, callWithBody } from './call.ts';
 import type { S3Clients } from './clients.ts';
 import { kindOf } from './errors.ts';

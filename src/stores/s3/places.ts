@@ -3,7 +3,7 @@ import { Sha256Node } from '@smithy/core/checksum';
 import { getEndpointFromInstructions } from '@smithy/core/endpoints';
 import { extendedEncodeURIComponent, HttpRequest } from '@smithy/core/protocols';
 import { SignatureV4 } from '@smithy/signature-v4';
-import { StoreError } from '../../core/ports.ts';
+import { StoreError } from '../../core/object-store.ts';
 
 /** A PUT at a bucket, as far as it is the same for all of them. */
 export interface PutTarget {

@@ -1,5 +1,5 @@
 import { extendedEncodeURIComponent } from '@smithy/core/protocols';
-import type { ObjectStore, Pin } from '../../core/ports.ts';
+import type { ObjectStore, Pin } from '../../core/object-store.ts';
 import { callStore } from './call.ts';
 import type { Places } from './places.ts';
 

@@ -1,4 +1,4 @@
-import type { ObjectStore, StoreLimits } from '../../core/ports.ts';
+import type { ObjectStore, StoreLimits } from '../../core/object-store.ts';
 import { createClients, type S3Connection } from './clients.ts';
 import { listMultipartUploads, listObjects, listParts } from './listing.ts';
 import { multipartCalls } from './multipart.ts';

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { parseXML } from '@aws-sdk/xml-builder';
 import type { HttpRequest } from '@smithy/core/protocols';
 import type { NodeHttpHandler } from '@smithy/node-http-handler';
-import { type ObjectAddress, StoreError } from '../../core/ports.ts';
+import { type ObjectAddress, StoreError } from '../../core/object-store.ts';
 import { toStoreError } from './errors.ts';
 import type { Places } from './places.ts';
 import { Sending } from './sending.ts';

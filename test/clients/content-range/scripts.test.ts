@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { readStored } from '../../fault/stored-object.ts';
 import { bytesOf } from '../../protocols/rest/rest-client.ts';
 import { type RestGateway, startRestGateway } from '../../protocols/rest/rest-gateway.ts';

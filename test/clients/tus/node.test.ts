@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { type DetailedError, type PreviousUpload, Upload, type UploadOptions, type UrlStorage } from 'tus-js-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { bytesOf } from '../../protocols/rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../../protocols/rest/rest-gateway.ts';
 import { TusClient } from '../../protocols/tus/tus-client.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { UploadRecords } from '../../../src/core/ports.ts';
+import type { UploadRecords } from '../../../src/core/upload-records.ts';
 import { bytesOf, refused } from '../rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { letIdle, objectAt, onRecord, progressOf, type RangeClient, rangeClient } from './range-client.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { bytesOf } from '../rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { expectDone, expectError, expectIncomplete, GoogleClient, hashesOf } from './google-client.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { crc32 } from 'node:zlib';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { bytesOf } from '../rest/rest-client.ts';
 import { allStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
 import { type Answer, type Exchange, Wire } from '../rest/wire.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { sendHalf, sendHeld } from './hanging-part.ts';
 import { bytesOf, refused } from './rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from './rest-gateway.ts';

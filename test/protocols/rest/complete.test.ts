@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { StoreError, type StoreErrorKind, type UploadRecords } from '../../../src/core/ports.ts';
+import { StoreError, type StoreErrorKind } from '../../../src/core/object-store.ts';
+import type { UploadRecords } from '../../../src/core/upload-records.ts';
 import { Intercepted } from '../../core/intercept.ts';
 import { sendHalf, sendHeld } from './hanging-part.ts';
 import { bytesOf, refused } from './rest-client.ts';

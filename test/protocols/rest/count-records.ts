@@ -1,4 +1,4 @@
-import type { UploadRecords } from '../../../src/core/ports.ts';
+import type { UploadRecords } from '../../../src/core/upload-records.ts';
 
 /** Notes the name of each call to the records that a request makes; the reaper's are left out. */
 export function countRecords(counted: string[]): (records: UploadRecords) => UploadRecords {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { sendHalf } from './hanging-part.ts';
 import { sayRaw } from './raw-socket.ts';
 import { bytesOf, problemOf, refused } from './rest-client.ts';

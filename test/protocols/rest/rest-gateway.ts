@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readSettings } from '../../../src/config.ts';
 import type { CoreSettings } from '../../../src/core/deps.ts';
-import type { UploadRecords } from '../../../src/core/ports.ts';
+import type { UploadRecords } from '../../../src/core/upload-records.ts';
 import { startGateway } from '../../../src/gateway.ts';
 import { storeSettings } from '../../support/gateway.ts';
 import { createTestDatabase } from '../../support/postgres.ts';

@@ -1,4 +1,4 @@
-import type { CallOptions, ObjectStore } from '../../../src/core/ports.ts';
+import type { CallOptions, ObjectStore } from '../../../src/core/object-store.ts';
 
 export interface StoreCall {
   readonly method: string;

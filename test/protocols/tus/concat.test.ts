@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { StoreError } from '../../../src/core/ports.ts';
+import { StoreError } from '../../../src/core/object-store.ts';
 import { crc32Of } from '../../core/core-under-test.ts';
 import { execute } from '../../support/postgres.ts';
 import { bytesOf } from '../rest/rest-client.ts';
