@@ -100,7 +100,7 @@ async function claimAndFinish(deps: Deps, upload: Upload, input: CompleteInput):
     case 'uncomposed':
       return (await composeWhole(deps, claim.upload)) > 0 ? 'again' : 'wait';
     case 'disputed':
-      throw disputedError();
+      throw disputedError(claim.upload);
     case 'incomplete':
       throw await incompleteError(deps, claim.upload, input.sizeBytes);
     case 'busy':

@@ -17,14 +17,14 @@ export function isToComplete(upload: Upload, byFront: boolean): boolean {
 }
 
 /** @throws UploadError `state_conflict` for an upload that nobody completes without being asked to */
-export function requireUndisputed({ isConflicted }: Upload): void {
-  if (isConflicted) throw disputedError();
+export function requireUndisputed(upload: Upload): void {
+  if (upload.isConflicted) throw disputedError(upload);
 }
 
-export function disputedError(): UploadError {
-  return new UploadError('state_conflict', 'Other bytes were sent for some of these: the object is not made.', {
-    details: { conflict: 'disputed' },
-  });
+export function disputedError({ id }: Upload): UploadError {
+  const message =
+    'All bytes are stored, but others were sent for some of them. Complete the upload as it is, or abort it.';
+  return new UploadError('state_conflict', message, { details: { conflict: 'disputed', uploadId: id } });
 }
 
 /**
