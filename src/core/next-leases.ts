@@ -19,7 +19,7 @@ interface Sequence {
 const expectedAfter = 3;
 /** For so long it is waited for: others who want its place have to ask for it meanwhile. */
 const waitedForMs = 2_000;
-const mostUploads = 1_000;
+const mostUploads = 10_000;
 
 /**
  * Places of chunks that are expected next, leased with the commit of the chunk before: a client that sends one after
