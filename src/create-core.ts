@@ -47,7 +47,7 @@ export function createCore(
     settings: settingsOfCore,
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settingsOfCore),
-    next: new NextLeases(clock, ports.records),
+    nextLeases: new NextLeases(clock, ports.records),
     memory,
     held: new HeldFragments(memory, clock),
     compositions: new Compositions(),

@@ -43,7 +43,7 @@ export interface Deps {
   readonly newLeaseId: () => string;
   readonly attempts: LiveAttempts;
   readonly renewals: Renewals;
-  readonly next: NextLeases;
+  readonly nextLeases: NextLeases;
   readonly memory: MemoryBudget;
   readonly held: HeldFragments;
   readonly compositions: Compositions;

@@ -29,7 +29,7 @@ export async function leaseGap(
   range: { readonly from: number; readonly to: number },
 ): Promise<LeasedGap> {
   const { deps, upload } = write;
-  const expected = write.isAppend ? undefined : await deps.next.take(upload.id, range);
+  const expected = write.isAppend ? undefined : await deps.nextLeases.take(upload.id, range);
   if (expected !== undefined) return expected;
   const name = nameFragment(deps, upload.id);
   const { runs, gap, attemptId, heldUntilMs } = await write.lease(
@@ -50,7 +50,7 @@ export function expectedNext(write: RangeWrite, end: number): NextGap | undefine
   const size = upload.sizeBytes;
   if (isAppend || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;
   if (size === undefined || end >= size) return undefined;
-  if (!deps.next.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
+  if (!deps.nextLeases.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
   const slot = write.slotAt(end);
   const sizeBytes = Math.min(end - bodyStart, slot.offset + slot.sizeBytes - end, largestFragmentBytes);
   // A chunk that fills its slot is no fragment.
@@ -73,7 +73,7 @@ export function followChunk(
   const { deps, upload, bodyStart, bodyEnd, isAppend } = write;
   if (isAppend || end !== bodyEnd) return;
   const gap = next === undefined ? undefined : keepGap(deps, next, { runs: [], gap: next, ...next });
-  deps.next.follow(upload.id, { from: bodyStart, to: end }, gap);
+  deps.nextLeases.follow(upload.id, { from: bodyStart, to: end }, gap);
 }
 
 /** A gap that the records have leased. */

@@ -40,7 +40,7 @@ function leasesOf(clock: FakeClock, settings: CoreSettings, records: UploadRecor
   return {
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settings),
-    next: new NextLeases(clock, records),
+    nextLeases: new NextLeases(clock, records),
   };
 }
 

@@ -99,7 +99,7 @@ export class TestReaper implements AsyncDisposable {
       newLeaseId: () => `00000000${newId().slice(8)}`,
       attempts: new LiveAttempts(clock),
       renewals: new Renewals(clock, { leaseMs: 5_000 }),
-      next: new NextLeases(clock, records),
+      nextLeases: new NextLeases(clock, records),
       memory,
       held: new HeldFragments(memory, clock),
       compositions: new Compositions(),
