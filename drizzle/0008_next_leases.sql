@@ -23,7 +23,11 @@ BEGIN
     SELECT FROM parts WHERE upload_id = p_upload AND part_number = p_next_part
       AND (etag IS NOT NULL OR attempt_id IS NOT NULL)
   ) AND NOT EXISTS (
-    SELECT FROM fragments WHERE upload_id = p_upload AND part_number = p_next_part AND state <> 'retired'
+    -- What is durable ends where the range begins: no run before it reaches into it, and none of them needs to be looked at.
+    SELECT FROM fragments WHERE upload_id = p_upload AND part_number = p_next_part AND state = 'durable'
+      AND "offset" >= p_next_from AND "offset" < p_next_to
+  ) AND NOT EXISTS (
+    SELECT FROM fragments WHERE upload_id = p_upload AND part_number = p_next_part AND state = 'pending'
       AND "offset" < p_next_to AND "offset" + size > p_next_from
   ) THEN
     INSERT INTO fragments (id, upload_id, part_number, "offset", size, state, staging_key, attempt_id, lease_until)
