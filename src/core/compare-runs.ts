@@ -84,7 +84,7 @@ export function unverifiableError(run: Run): UploadError {
   const last = run.offset + run.sizeBytes - 1;
   return new UploadError(
     'state_conflict',
-    `Bytes ${run.offset} to ${last} are stored as one piece: a repeat of a part of them can't be compared.`,
+    `Bytes ${run.offset} to ${last} are stored as one piece: a repeat of a part of them can't be compared. Ask what is missing, and send that.`,
     { details: { conflict: 'unverifiable', first: run.offset, last } },
   );
 }

@@ -1,7 +1,7 @@
 import { foreseen } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { findUpload } from './find.ts';
-import { partCountOf, rangeOf } from './layout.ts';
+import { partCountOf, rangeOf, slotOf } from './layout.ts';
 import type { Principal } from './principal.ts';
 import type { Part, Upload } from './upload.ts';
 
@@ -31,7 +31,8 @@ export async function listParts(
 ): Promise<PartPage> {
   const upload = foreseen(deps, await findUpload(deps, input.principal, input.uploadId));
   const found = await deps.records.listParts(upload.id, { after: page.after, limit: page.limit + 1 });
-  const lastKnown = lastSlot(upload) ?? found.at(-1)?.partNumber ?? page.after;
+  const last = lastSlot(upload) ?? (await lastSlotWithHole(deps, upload));
+  const lastKnown = Math.max(last ?? page.after, found.at(-1)?.partNumber ?? page.after);
   const pageEnd = Math.min(page.after + page.limit, lastKnown);
   const parts = found.filter(({ partNumber }) => partNumber <= pageEnd);
   return {
@@ -53,10 +54,11 @@ export async function missingParts(
   const upload = foreseen(deps, found);
   const missing: MissingPart[] = [];
   let after = upload.contiguousParts;
+  const lastKnown = lastSlot(upload) ?? (await lastSlotWithHole(deps, upload));
   for (;;) {
     const parts = await deps.records.listParts(upload.id, { after, limit: pageSize });
     const isLastPage = parts.length < pageSize;
-    const end = (isLastPage ? lastSlot(upload) : undefined) ?? parts.at(-1)?.partNumber ?? after;
+    const end = Math.max((isLastPage ? lastKnown : undefined) ?? after, parts.at(-1)?.partNumber ?? after);
     // One window of slots at a time: an upload without any part may have 10,000 missing.
     const last = Math.min(end, after + pageSize);
     missing.push(...missingBetween(upload, parts, { after, last }));
@@ -68,6 +70,15 @@ export async function missingParts(
 /** The last part number, where the layout tells it. */
 function lastSlot({ layout, sizeBytes }: Upload): number | undefined {
   return layout.kind !== 'planned' || sizeBytes === undefined ? undefined : partCountOf(layout, sizeBytes);
+}
+
+/** While the size is unknown, a hole shows in the parts behind it; but fragments may be all that is behind it. */
+async function lastSlotWithHole({ records }: Pick<Deps, 'records'>, upload: Upload): Promise<number | undefined> {
+  const { layout, id, offset, receivedBytes } = upload;
+  if (layout.kind !== 'planned' || receivedBytes === offset) return undefined;
+  const { gaps } = await records.listGaps(id, { from: offset, limit: pageSize });
+  const lastHole = gaps.at(-1);
+  return lastHole === undefined ? undefined : slotOf(layout, lastHole.to - 1);
 }
 
 function missingBetween(

@@ -1,7 +1,9 @@
+import { Readable } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { CreateInput } from '../../src/core/create.ts';
 import { listParts, type MissingPart, missingParts } from '../../src/core/list-parts.ts';
 import type { Upload } from '../../src/core/upload.ts';
+import { writeRange } from '../../src/core/write-range.ts';
 import { CoreUnderTest, codeOf, failureOf, principal } from './core-under-test.ts';
 
 let core: CoreUnderTest;
@@ -150,4 +152,24 @@ describe('listing parts', () => {
     const input = { principal: { ...principal, tenant: 'another' }, uploadId: upload.id };
     expect(await codeOf(listParts(core.deps, input, { after: 0, limit: 5 }))).toBe('upload_not_found');
   });
+});
+
+it('are those with a hole before the last byte, also while the size is unknown', async () => {
+  const upload = await core.create({ protocol: 'content-range', sizeBytes: undefined, partSizeBytes: partBytes });
+  const write = (offset: number, sizeBytes: number) =>
+    writeRange(core.deps, {
+      ...{ principal, upload, offset, sizeBytes, mode: 'anywhere', completes: true },
+      body: () => Readable.from([Buffer.alloc(sizeBytes)], { objectMode: false }),
+    });
+  const listed = async () => {
+    const page = await listParts(core.deps, { principal, uploadId: upload.id }, { after: 0, limit: 1000 });
+    return numbersOf(page.missing);
+  };
+  await write(0, partBytes + 10);
+  expect(await listed()).toEqual([]);
+  await write(2 * partBytes + 10, 10);
+  expect(await listed()).toEqual([2, 3]);
+  expect(numbersOf(await missingParts(core.deps, await core.find(upload), 10))).toEqual([2, 3]);
+  await write(partBytes + 10, partBytes);
+  expect(await listed()).toEqual([]);
 });

@@ -81,7 +81,8 @@ function parseChunk(range: string, bodyBytes: number | undefined, inForm: boolea
   const spanBytes = last - first + 1;
   const sizeBytes = Math.min(spanBytes, (totalBytes ?? Number.POSITIVE_INFINITY) - first);
   if (bodyBytes !== undefined && (inForm ? bodyBytes <= sizeBytes : bodyBytes !== sizeBytes)) {
-    throw rangeError(`The range has ${sizeBytes} bytes, the body ${bodyBytes}.`);
+    const within = sizeBytes < spanBytes ? ` before the end of the whole, ${totalBytes}` : '';
+    throw rangeError(`The range has ${sizeBytes} bytes${within}, the body ${bodyBytes}.`);
   }
   const isCutByClient = first > 0 && last + 1 === totalBytes;
   return { kind: 'chunk', offset: first, sizeBytes, totalBytes, chunkSizeBytes: isCutByClient ? undefined : spanBytes };

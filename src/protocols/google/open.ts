@@ -45,7 +45,10 @@ export function addOpen(app: Hono<HttpEnv>, deps: GoogleDeps): void {
 async function requireResumable(c: Context<HttpEnv>, next: () => Promise<void>): Promise<void> {
   const uploadType = c.req.query('uploadType');
   if (uploadType !== 'resumable') {
-    throw new UploadError('unsupported', 'Uploads are resumable here: uploadType=resumable.');
+    throw new UploadError(
+      'unsupported',
+      "Uploads are resumable here: uploadType=resumable (of the clients, Python's sends so with a chunk_size, Node's with resumable: true).",
+    );
   }
   const preconditions = ['ifGenerationNotMatch', 'ifMetagenerationMatch', 'ifMetagenerationNotMatch'];
   const generation = c.req.query('ifGenerationMatch');
