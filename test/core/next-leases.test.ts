@@ -72,10 +72,11 @@ test('chunks out of order, or by replicas in turns, lease nothing ahead', async 
   expect(await leasedOf(upload())).toEqual([]);
 });
 
-test('what is stored or under way behind a chunk is not leased', async () => {
-  const { file, send } = await fileOf(6);
+test('what is stored behind a chunk is not leased', async () => {
+  const { file, send, upload } = await fileOf(6);
   await send(3);
   for (const index of [0, 1, 2]) await send(index);
+  expect(await leasedOf(upload())).toEqual([]);
   await send(4);
   expect(core.eventsOf('fragment_stored')).toHaveLength(5);
   expect(await core.objectOf(await send(5))).toEqual(file);
