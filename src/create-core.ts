@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from './config.ts';
 import { Compositions } from './core/compositions.ts';
 import type { CoreSettings, Deps } from './core/deps.ts';
+import { ExpectedPlaces } from './core/expected-places.ts';
 import { HeldFragments } from './core/held-fragments.ts';
 import { Joins } from './core/joins.ts';
 import { Renewals } from './core/keep-lease.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
-import { NextLeases } from './core/next-leases.ts';
 import type { ObjectStore } from './core/object-store.ts';
 import type { Clock, Events } from './core/ports.ts';
 import type { UploadRecords } from './core/upload-records.ts';
@@ -47,7 +47,7 @@ export function createCore(
     settings: settingsOfCore,
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settingsOfCore),
-    nextLeases: new NextLeases(clock, ports.records),
+    expectedPlaces: new ExpectedPlaces(clock, settingsOfCore),
     memory,
     held: new HeldFragments(memory, clock),
     compositions: new Compositions(),

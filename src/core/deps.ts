@@ -1,10 +1,10 @@
 import type { Compositions } from './compositions.ts';
+import type { ExpectedPlaces } from './expected-places.ts';
 import type { HeldFragments } from './held-fragments.ts';
 import type { Joins } from './joins.ts';
 import type { Renewals } from './keep-lease.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-import type { NextLeases } from './next-leases.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { Clock, Events } from './ports.ts';
 import type { UploadRecords } from './upload-records.ts';
@@ -43,7 +43,7 @@ export interface Deps {
   readonly newLeaseId: () => string;
   readonly attempts: LiveAttempts;
   readonly renewals: Renewals;
-  readonly nextLeases: NextLeases;
+  readonly expectedPlaces: ExpectedPlaces;
   readonly memory: MemoryBudget;
   readonly held: HeldFragments;
   readonly compositions: Compositions;

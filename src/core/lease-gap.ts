@@ -1,10 +1,11 @@
 import type { Deps } from './deps.ts';
+import type { ExpectedPlace } from './expected-places.ts';
 import { keepLease } from './keep-lease.ts';
 import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import type { LiveAttempt } from './live-attempts.ts';
 import { newId } from './random.ts';
-import type { NextGap, RangeRecords } from './range-records.ts';
+import type { Place, RangeRecords } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { stagingKeyOf } from './read-fragment.ts';
 import type { Run } from './upload.ts';
@@ -17,20 +18,24 @@ export interface LeasedGap {
   readonly fragmentId: string;
   readonly stagingKey: string;
   readonly attemptId: string;
+  /** It was on record as expected: others may have come first when it is committed. */
+  readonly isExpected: boolean;
   readonly live: LiveAttempt;
   /** Renews the lease no more. */
   end(): void;
 }
 
-/** Leases the first gap of a range, unless it is leased already, as the one that was expected next. @throws UploadError */
+/** Leases the first gap of a range, unless that is the place that was expected next. @throws UploadError */
 export async function leaseGap(
   write: RangeWrite,
   slot: Slot,
   range: { readonly from: number; readonly to: number },
 ): Promise<LeasedGap> {
   const { deps, upload } = write;
-  const expected = write.isAppend ? undefined : await deps.nextLeases.take(upload.id, range);
-  if (expected !== undefined) return expected;
+  const expected = mayBeExpected(write) ? deps.expectedPlaces.take(upload.id, range) : undefined;
+  if (expected !== undefined) {
+    return keepGap(deps, expected, { runs: [], gap: range, isExpected: true, heldUntilMs: expected.keptUntilMs });
+  }
   const name = nameFragment(deps, upload.id);
   const { runs, gap, attemptId, heldUntilMs } = await write.lease(
     slot,
@@ -38,19 +43,19 @@ export async function leaseGap(
     (wanted) => deps.records.beginFragment({ ...wanted, ...name }),
     (attemptId) => deps.records.withdrawFragment({ fragmentId: name.fragmentId, attemptId }),
   );
-  return keepGap(deps, { ...name, attemptId }, { runs, gap, heldUntilMs });
+  return keepGap(deps, { ...name, attemptId }, { runs, gap, isExpected: false, heldUntilMs });
 }
 
 /**
- * The place of the chunk that is expected behind the last one of this request, to be leased with that one's commit.
+ * The place of the chunk that is expected behind the last one of this request, to go on record with that one's commit.
  * @param end of what is committed
  */
-export function expectedNext(write: RangeWrite, end: number): NextGap | undefined {
-  const { deps, upload, bodyStart, bodyEnd, isAppend } = write;
+export function expectedNext(write: RangeWrite, end: number): Place | undefined {
+  const { deps, upload, bodyStart, bodyEnd } = write;
   const size = upload.sizeBytes;
-  if (isAppend || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;
+  if (!mayBeExpected(write) || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;
   if (size === undefined || end >= size) return undefined;
-  if (!deps.nextLeases.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
+  if (!deps.expectedPlaces.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
   const slot = write.slotAt(end);
   const sizeBytes = Math.min(end - bodyStart, slot.offset + slot.sizeBytes - end, largestFragmentBytes);
   // A chunk that fills its slot is no fragment.
@@ -64,25 +69,25 @@ export function expectedNext(write: RangeWrite, end: number): NextGap | undefine
   };
 }
 
-/** What is on record now ends this request's chunk, if it ends there. @param next the place behind it, where it is leased */
-export function followChunk(
-  write: RangeWrite,
-  end: number,
-  next: (NextGap & { heldUntilMs: number }) | undefined,
-): void {
-  const { deps, upload, bodyStart, bodyEnd, isAppend } = write;
-  if (isAppend || end !== bodyEnd) return;
-  const gap = next === undefined ? undefined : keepGap(deps, next, { runs: [], gap: next, ...next });
-  deps.nextLeases.follow(upload.id, { from: bodyStart, to: end }, gap);
+/** What is durable now ends this request's chunk, if it ends there. @param next the place behind it, where it is on record */
+export function followChunk(write: RangeWrite, end: number, next: ExpectedPlace | undefined): void {
+  const { deps, upload, bodyStart, bodyEnd } = write;
+  if (!mayBeExpected(write) || end !== bodyEnd) return;
+  deps.expectedPlaces.follow(upload.id, { from: bodyStart, to: end }, next);
 }
 
-/** A gap that the records have leased. */
+/** Whoever is too late at an expected place stores its bytes again: what has to wait for the digests of its body can't. */
+function mayBeExpected({ isAppend, stated }: RangeWrite): boolean {
+  return !isAppend && stated === undefined;
+}
+
+/** A gap that is on record. */
 function keepGap(
   deps: Deps,
   { fragmentId, stagingKey, attemptId }: Pick<LeasedGap, 'fragmentId' | 'stagingKey' | 'attemptId'>,
-  leased: Pick<LeasedGap, 'runs' | 'gap'> & { readonly heldUntilMs: number },
+  leased: Pick<LeasedGap, 'runs' | 'gap' | 'isExpected'> & { readonly heldUntilMs: number },
 ): LeasedGap {
-  const { runs, gap, heldUntilMs } = leased;
+  const { runs, gap, isExpected, heldUntilMs } = leased;
   const live = deps.attempts.begin(attemptId, heldUntilMs);
   const stopRenewing = keepLease(deps, live, async (leaseMs) =>
     gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
@@ -91,7 +96,7 @@ function keepGap(
     stopRenewing();
     live.end();
   };
-  return { runs, gap, fragmentId, stagingKey, attemptId, live, end };
+  return { runs, gap, fragmentId, stagingKey, attemptId, isExpected, live, end };
 }
 
 /** Nothing came for the gap. */

@@ -44,8 +44,8 @@ export type RangeRefusal =
   | { readonly kind: 'not_open'; readonly upload: Upload }
   | { readonly kind: 'not_found' };
 
-/** A gap that is to be leased for a fragment along with a commit. */
-export interface NextGap {
+/** A range of one slot, and the name of the fragment that may come for it. */
+export interface Place {
   readonly partNumber: number;
   readonly from: number;
   readonly to: number;
@@ -85,8 +85,8 @@ export type CommittedFragment =
       readonly upload: Upload;
       /** Set for exactly one of the commits that cover a slot. */
       readonly covered: CoveredSlot | undefined;
-      /** `next` is leased to its attempt. */
-      readonly isNextLeased: boolean;
+      /** `next` is on record. */
+      readonly isNextExpected: boolean;
     }
   | { readonly kind: 'displaced' | 'size_conflict' | 'not_open' };
 
@@ -133,8 +133,11 @@ export interface RangeRecords {
     /** It is the writer's last commit: its term ends with it. */
     readonly endsWriter?: boolean;
     readonly chain?: DigestChainState | undefined;
-    /** Leased in the same transaction, where nothing of it is durable or under way. */
-    readonly next?: NextGap | undefined;
+    /**
+     * Goes on record in the same transaction, where nothing of it is durable or under way, for a fragment that is
+     * committed without a lease: `displaced` if somebody else has leased or stored some of the range by then.
+     */
+    readonly next?: Place | undefined;
   }): Promise<CommittedFragment>;
   /** Takes the row of a fragment back of which nothing was sent to the store. */
   withdrawFragment(input: { readonly fragmentId: string; readonly attemptId: string }): Promise<void>;
@@ -210,7 +213,7 @@ export interface RangeRecords {
 
   /** Deletes the rows of retired fragments whose objects are gone. */
   forgetFragments(ids: readonly string[]): Promise<void>;
-  /** Retires pending fragments whose lease ran out. What their owners sent may land still. @returns how many */
+  /** Retires fragments that never became durable and whose lease ran out. What their owners sent may land still. @returns how many */
   retireAbandoned(limit: number): Promise<number>;
   /** Retired fragments whose objects are to be deleted, leased to the caller. */
   claimRetired(input: {

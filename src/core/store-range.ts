@@ -131,6 +131,7 @@ async function storeGaps(
       at = place.to;
       attempt = 1;
     } catch (error) {
+      if (lease.isExpected && error instanceof DisplacedError) continue;
       if (!mayPass(error) || attempt === storeTries) throw await told(deps, requireOpen(write.upload), error);
       // What was given up may land yet, so the next try has a name of its own.
       await deps.clock.sleep(storePauseMs * attempt, deps.halted);
@@ -165,26 +166,20 @@ async function storeFragment(
   let chain: DigestChainState | undefined;
   const commit = async () => {
     const next = expectedNext(write, to);
-    const heldUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs;
-    const committed = await records
-      .commitFragment({
-        uploadId: upload.id,
-        fragmentId,
-        attemptId,
-        sizeBytes,
-        digests,
-        slot,
-        composeAttemptId: deps.newLeaseId(),
-        leaseMs: deps.settings.leaseMs,
-        ...write.termUntil(to),
-        chain,
-        next,
-      })
-      .catch((error: unknown) => {
-        // Whether it was leased is not known.
-        if (next !== undefined) void records.withdrawFragment(next).catch(() => undefined);
-        throw error;
-      });
+    const keptUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs;
+    const committed = await records.commitFragment({
+      uploadId: upload.id,
+      fragmentId,
+      attemptId,
+      sizeBytes,
+      digests,
+      slot,
+      composeAttemptId: deps.newLeaseId(),
+      leaseMs: deps.settings.leaseMs,
+      ...write.termUntil(to),
+      chain,
+      next,
+    });
     if (committed.kind !== 'committed') {
       // Of a row that is gone by now nobody else would know.
       await deps.store.deleteObjects({ bucket: upload.bucket, keys: [stagingKey] }).catch(() => undefined);
@@ -194,7 +189,7 @@ async function storeFragment(
     deps.events.emit({ type: 'fragment_stored', uploadId: upload.id, offset: from, sizeBytes });
     isHeld = countedBytes === sizeBytes && write.ownsBuffers && write.stated === undefined;
     if (isHeld) deps.held.hold(fragmentId, pieces, countedBytes);
-    followChunk(write, to, next && committed.isNextLeased ? { ...next, heldUntilMs } : undefined);
+    followChunk(write, to, next && committed.isNextExpected ? { ...next, keptUntilMs } : undefined);
     const { covered } = committed;
     if (covered !== undefined) {
       await deps.compositions.start(

@@ -168,7 +168,7 @@ export function claimRows(
           )
           .returning();
         if (row === undefined) return undefined;
-        // One that is pending may have its object on the way yet: its lease has to run out first.
+        // One that is not durable may have its object on the way yet: its lease has to run out first.
         await tx
           .update(fragments)
           .set({ state: 'retired', leaseUntil: sql`now()` })
@@ -318,7 +318,8 @@ async function tellWriters(tx: Db, uploadId: string): Promise<void> {
   await tx.execute(sql`
     select ${notify('yield', sql`writer_id`)} from uploads where id = ${uploadId} and writer_id is not null
     union all
-    select ${notify('yield', sql`attempt_id`)} from fragments where upload_id = ${uploadId} and state = 'pending'`);
+    select ${notify('yield', sql`attempt_id`)} from fragments
+      where upload_id = ${uploadId} and state in ('pending', 'expected')`);
 }
 
 async function hasDoubtfulPart(tx: Db, uploadId: string): Promise<boolean> {

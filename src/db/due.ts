@@ -15,7 +15,7 @@ export const hasWork = sql`(state = 'open' and work_due < now())`;
 export const isOutdated = sql`(state in ('completed', 'aborted', 'deleted') and expires_at <= now()
   and not exists (select from fragments where upload_id = uploads.id))`;
 /** Of fragments: whoever sent them died. */
-export const isAbandoned = sql`(state = 'pending' and lease_until <= now())`;
+export const isAbandoned = sql`(state in ('pending', 'expected') and lease_until <= now())`;
 /** One that is an upload's whole object stays for as long as an upload is to be put together of it. */
 export const isDeletable = sql`(state = 'retired' and lease_until <= now() and not (
   fragments.id = upload_id and exists (select from uploads u

@@ -2,7 +2,7 @@ import type { CoveredSlot, RangeRecords, RangeRefusal, WantedRange } from '../co
 import type { Fragment, Run } from '../core/upload.ts';
 import { coalesced } from './coalesced.ts';
 import type { Connection } from './connection.ts';
-import { and, eq, getTableColumns, isNull, type SQL, sql } from './drizzle.ts';
+import { and, eq, getTableColumns, inArray, isNull, type SQL, sql } from './drizzle.ts';
 import { notify } from './news.ts';
 import { layoutColumns, toUpload } from './rows.ts';
 import { fragments, type RunRow, uploads } from './schema.ts';
@@ -96,7 +96,7 @@ export function rangeRows(connection: Connection): Omit<RangeRecords, keyof Work
       const row =
         next === undefined
           ? await connection.call('commit_fragment', commitFragment, values)
-          : await connection.call('commit_fragment_and_lease', commitFragmentAndLease, [
+          : await connection.call('commit_fragment_and_expect', commitFragmentAndExpect, [
               ...values,
               ...[next.partNumber, next.from, next.to, next.fragmentId, next.stagingKey, next.attemptId],
             ]);
@@ -107,13 +107,13 @@ export function rangeRows(connection: Connection): Omit<RangeRecords, keyof Work
         upload: uploadOf(row),
         covered:
           pieces === null ? undefined : { partNumber: slot.partNumber, attemptId: composeAttemptId, fragments: pieces },
-        isNextLeased: row.is_leased === true,
+        isNextExpected: row.is_expected === true,
       };
     },
 
     withdrawFragment: ({ fragmentId, attemptId }) =>
       connection.run(async (db) => {
-        await db.delete(fragments).where(isPending(fragmentId, attemptId));
+        await db.delete(fragments).where(isUnderWay(fragmentId, attemptId));
       }),
 
     dropFragment: ({ fragmentId, attemptId }) =>
@@ -121,7 +121,7 @@ export function rangeRows(connection: Connection): Omit<RangeRecords, keyof Work
         await db
           .update(fragments)
           .set({ state: 'retired', leaseUntil: fromNow(settleMs) })
-          .where(isPending(fragmentId, attemptId));
+          .where(isUnderWay(fragmentId, attemptId));
       }),
 
     commitRangePart: async ({ uploadId, attemptId, part, runs, writerId = null, endsWriter = false, chain }) => {
@@ -266,14 +266,14 @@ const renewWriters = `
 const renewFragments = `
   update fragments f set lease_until = now() + w.lease_ms * interval '1 millisecond'
     from unnest($1::text[], $2::text[], $3::float8[]) as w (id, attempt_id, lease_ms)
-    where f.id = w.id and f.attempt_id = w.attempt_id and f.state = 'pending'
+    where f.id = w.id and f.attempt_id = w.attempt_id and f.state in ('pending', 'expected')
     returning f.id`;
 const beginFragment = `select outcome, (upload).*, runs, gap_from, gap_to, holder, retry_ms
   from partway_begin_fragment(${placeholders(14)})`;
 const beginPart = `select outcome, (upload).*, holder, retry_ms from partway_begin_part(${placeholders(12)})`;
 const commitFragment = `select outcome, (upload).*, pieces from partway_commit_fragment(${placeholders(13)})`;
-const commitFragmentAndLease = `select outcome, (upload).*, pieces, is_leased
-  from partway_commit_fragment_and_lease(${placeholders(19)})`;
+const commitFragmentAndExpect = `select outcome, (upload).*, pieces, is_expected
+  from partway_commit_fragment_and_expect(${placeholders(19)})`;
 const commitPart = `select outcome, (upload).* from partway_commit_part(${placeholders(13)})`;
 
 function begun(wanted: WantedRange): unknown[] {
@@ -324,8 +324,12 @@ async function claimSlot(
     : { partNumber, attemptId, fragments: pieces as Fragment[] };
 }
 
-function isPending(fragmentId: string, attemptId: string) {
-  return and(eq(fragments.id, fragmentId), eq(fragments.attemptId, attemptId), eq(fragments.state, 'pending'));
+function isUnderWay(fragmentId: string, attemptId: string) {
+  return and(
+    eq(fragments.id, fragmentId),
+    eq(fragments.attemptId, attemptId),
+    inArray(fragments.state, ['pending', 'expected']),
+  );
 }
 
 function toRun([offset, sizeBytes, digests, fragmentId]: RunRow): Run {

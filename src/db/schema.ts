@@ -177,11 +177,11 @@ export const fragments = pgTable(
     partNumber: integer('part_number').notNull(),
     offset: bytes('offset').notNull(),
     size: bytes('size').notNull(),
-    state: text().$type<'pending' | 'durable' | 'retired'>().notNull(),
+    state: text().$type<'expected' | 'pending' | 'durable' | 'retired'>().notNull(),
     stagingKey: text('staging_key').notNull(),
     digests: jsonb().$type<Digests>().notNull().default({}),
     attemptId: text('attempt_id').notNull(),
-    /** Pending: the lease of the range. Retired: when its object may be deleted. */
+    /** Pending: the lease of the range. Expected: how long its row stays. Retired: when its object may be deleted. */
     leaseUntil: instant('lease_until'),
     createdAt: instant('created_at').notNull().defaultNow(),
   },

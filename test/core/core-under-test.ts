@@ -8,12 +8,12 @@ import { type CreateInput, createUpload } from '../../src/core/create.ts';
 import type { CoreSettings, Deps } from '../../src/core/deps.ts';
 import type { Digests } from '../../src/core/digest.ts';
 import { UploadError, type UploadErrorCode } from '../../src/core/errors.ts';
+import { ExpectedPlaces } from '../../src/core/expected-places.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
 import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
-import { NextLeases } from '../../src/core/next-leases.ts';
 import type { ObjectStore } from '../../src/core/object-store.ts';
 import type { UploadEvent } from '../../src/core/ports.ts';
 import { type Principal, scopes } from '../../src/core/principal.ts';
@@ -36,11 +36,11 @@ export const principal: Principal = {
   keyPrefix: '',
 };
 
-function leasesOf(clock: FakeClock, settings: CoreSettings, records: UploadRecords) {
+function leasesOf(clock: FakeClock, settings: CoreSettings) {
   return {
     attempts: new LiveAttempts(clock),
     renewals: new Renewals(clock, settings),
-    nextLeases: new NextLeases(clock, records),
+    expectedPlaces: new ExpectedPlaces(clock, settings),
   };
 }
 
@@ -81,7 +81,7 @@ export class CoreUnderTest implements AsyncDisposable {
       halted: new AbortController().signal,
       // Nothing shows that this process lives: its leases end when they run out.
       newLeaseId: () => `00000000${newId().slice(8)}`,
-      ...leasesOf(this.clock, settingsFor(parts.bucket), this.records.port),
+      ...leasesOf(this.clock, settingsFor(parts.bucket)),
       ...memoryOf(256 * 1024 * 1024, this.clock),
     };
   }
@@ -107,7 +107,7 @@ export class CoreUnderTest implements AsyncDisposable {
     return {
       ...this.deps,
       clock,
-      ...leasesOf(clock, this.deps.settings, this.deps.records),
+      ...leasesOf(clock, this.deps.settings),
       ...memoryOf(budgetBytes, clock),
     };
   }

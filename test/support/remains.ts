@@ -3,12 +3,12 @@ import pg from 'pg';
 import { Compositions } from '../../src/core/compositions.ts';
 import type { Deps } from '../../src/core/deps.ts';
 import { UploadError } from '../../src/core/errors.ts';
+import { ExpectedPlaces } from '../../src/core/expected-places.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
 import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
-import { NextLeases } from '../../src/core/next-leases.ts';
 import { StoreError } from '../../src/core/object-store.ts';
 import type { Clock } from '../../src/core/ports.ts';
 import { newId } from '../../src/core/random.ts';
@@ -99,7 +99,7 @@ export class TestReaper implements AsyncDisposable {
       newLeaseId: () => `00000000${newId().slice(8)}`,
       attempts: new LiveAttempts(clock),
       renewals: new Renewals(clock, { leaseMs: 5_000 }),
-      nextLeases: new NextLeases(clock, records),
+      expectedPlaces: new ExpectedPlaces(clock, { leaseMs: 5_000 }),
       memory,
       held: new HeldFragments(memory, clock),
       compositions: new Compositions(),
