@@ -118,6 +118,25 @@ describe.runIf(minio)('two gateways over one database and one store', () => {
     120_000,
   );
 
+  test.each([
+    ['the same chunk', [4, 5]],
+    ['a larger chunk', [3, 6]],
+    ['a smaller chunk', [4.5, 4.75]],
+    ['all the rest', [4, 9]],
+  ] as const)('a chunk is expected at one, under way there and sent to the other: %s', async (_, [from, to]) => {
+    const file = randomBytes(9 * MiB);
+    const chunks = chunksOf(file, MiB);
+    for (const chunk of chunks.slice(0, 4)) await clientAt(0, file).sendUntilStored(chunk);
+    const answer = proxy.rule({ match: isFragment, times: 1, fault: { kind: 'hold', at: { on: 'answer' } } });
+    const slow = clientAt(0, file).send(chunks[4]!);
+    await answer.reached;
+    await clientAt(1, file).sendUntilStored({ from: from * MiB, to: to * MiB });
+    answer.release();
+    await slow;
+    await clientAt(1, file).sendMissing(MiB);
+    await expectObject(file);
+  });
+
   test('writers on both send the same chunks from both ends', async () => {
     const file = randomBytes(18 * MiB + 12_345);
     const chunks = chunksOf(file, MiB);
