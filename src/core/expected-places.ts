@@ -1,6 +1,6 @@
 import { renewEveryMs } from './keep-lease.ts';
 import type { Clock } from './ports.ts';
-import type { Place } from './range-records.ts';
+import type { NextFragment } from './range-records.ts';
 
 interface Range {
   readonly from: number;
@@ -8,7 +8,7 @@ interface Range {
 }
 
 /** A place that is on record as expected, and until when the reaper leaves it there. */
-export interface ExpectedPlace extends Place {
+export interface ExpectedPlace extends NextFragment {
   readonly keptUntilMs: number;
 }
 

@@ -5,7 +5,7 @@ import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import type { LiveAttempt } from './live-attempts.ts';
 import { newId } from './random.ts';
-import type { Place, RangeRecords } from './range-records.ts';
+import type { NextFragment, RangeRecords } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { stagingKeyOf } from './read-fragment.ts';
 import type { Run } from './upload.ts';
@@ -50,7 +50,7 @@ export async function leaseGap(
  * The place of the chunk that is expected behind the last one of this request, to go on record with that one's commit.
  * @param end of what is committed
  */
-export function expectedNext(write: RangeWrite, end: number): Place | undefined {
+export function expectedNext(write: RangeWrite, end: number): NextFragment | undefined {
   const { deps, upload, bodyStart, bodyEnd } = write;
   const size = upload.sizeBytes;
   if (!mayBeExpected(write) || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;

@@ -45,7 +45,7 @@ export type RangeRefusal =
   | { readonly kind: 'not_found' };
 
 /** A range of one slot, and the name of the fragment that may come for it. */
-export interface Place {
+export interface NextFragment {
   readonly partNumber: number;
   readonly from: number;
   readonly to: number;
@@ -137,7 +137,7 @@ export interface RangeRecords {
      * Goes on record in the same transaction, where nothing of it is durable or under way, for a fragment that is
      * committed without a lease: `displaced` if somebody else has leased or stored some of the range by then.
      */
-    readonly next?: Place | undefined;
+    readonly next?: NextFragment | undefined;
   }): Promise<CommittedFragment>;
   /** Takes the row of a fragment back of which nothing was sent to the store. */
   withdrawFragment(input: { readonly fragmentId: string; readonly attemptId: string }): Promise<void>;
