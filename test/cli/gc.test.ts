@@ -28,7 +28,8 @@ afterEach(() => owned.disposeAsync());
 
 /** Does the work at a gateway that is killed then, or kills itself in the midst of it. */
 async function leave(work: (gateway: TestGateway) => Promise<unknown>, killAt?: string): Promise<void> {
-  const gateway = await startTestGateway({ env, ...(killAt !== undefined && { killAt }) });
+  // What one has left is still under its lease while another is at work.
+  const gateway = await startTestGateway({ env, ...(killAt !== undefined && { killAt, leaseMs: 600_000 }) });
   await work(gateway).catch((error: unknown) => {
     if (killAt === undefined) throw error;
   });
