@@ -75,6 +75,7 @@ export class LiveAttempt {
 /** The attempts that this process is receiving. What fences them is the lease in the records. */
 export class LiveAttempts {
   readonly #attempts = new Map<string, LiveAttempt>();
+  readonly #writers = new Map<string, Set<LiveAttempt>>();
   readonly #awaited = new Map<string, PromiseWithResolvers<void>>();
   readonly #clock: Pick<Clock, 'now'>;
   #stopped: Error | undefined;
@@ -90,6 +91,27 @@ export class LiveAttempts {
     void attempt.ended.then(() => this.#attempts.delete(attemptId));
     if (this.#stopped !== undefined) attempt.stop(this.#stopped);
     return attempt;
+  }
+
+  /** An append writer: what fences it is its term in the records. */
+  beginWriter(writerId: string, uploadId: string): LiveAttempt {
+    const writer = this.begin(writerId, Number.POSITIVE_INFINITY);
+    const writers = this.#writers.get(uploadId) ?? new Set();
+    this.#writers.set(uploadId, writers.add(writer));
+    void writer.ended.then(() => {
+      writers.delete(writer);
+      if (writers.size === 0) this.#writers.delete(uploadId);
+    });
+    return writer;
+  }
+
+  /**
+   * The append writers of an upload here, those among them that the records don't know of yet.
+   * @param before none that came later than this one, nor this one itself
+   */
+  writersOf(uploadId: string, before?: LiveAttempt): readonly LiveAttempt[] {
+    const writers = [...(this.#writers.get(uploadId) ?? [])];
+    return before === undefined ? writers : writers.slice(0, writers.indexOf(before));
   }
 
   find(attemptId: string): LiveAttempt | undefined {

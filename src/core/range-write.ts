@@ -159,7 +159,7 @@ export class RangeWrite {
     let pollMs = firstPollMs;
     for (;;) {
       // Who leaves may commit what it holds, if nobody has taken over yet.
-      if (!this.isLeaving) this.#writerSignal?.throwIfAborted();
+      if (!this.isLeaving || !this.#hasEntered) this.#writerSignal?.throwIfAborted();
       const attemptId = deps.newLeaseId();
       const heldUntilMs = clock.now().getTime() + settings.leaseMs;
       const begun = await begin({
@@ -178,6 +178,11 @@ export class RangeWrite {
         this.seen(begun.upload);
         const isOutdated = this.isExact && begun.upload.offset > Math.max(range.from, this.#othersEnd);
         const isFirst = !this.#hasEntered;
+        if (isFirst && this.#writerSignal?.aborted) {
+          // Whoever ended it could not see it on record, and may have told the offset since.
+          await drop(attemptId).catch(() => undefined);
+          throw this.#writerSignal.reason;
+        }
         if (isFirst && this.isAppend && !this.isExact) this.#passOver(begun.upload);
         this.#hasEntered = true;
         if (!isOutdated) return { ...begun, attemptId, heldUntilMs };

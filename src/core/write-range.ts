@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { announceWriter } from './announce-writer.ts';
 import { BodyReader } from './body-reader.ts';
 import { collect } from './collect.ts';
 import { compareBody, compareWithCompleted } from './compare-completed.ts';
@@ -11,7 +12,7 @@ import { requireOpen, requireThere } from './find.ts';
 import { keepWhatCame } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
-import { DisplacedError } from './live-attempts.ts';
+import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
 import { sizeError } from './range-errors.ts';
 import { RangeWrite } from './range-write.ts';
@@ -44,6 +45,8 @@ export interface WriteRangeInput {
   readonly mode: 'anywhere' | 'append';
   /** Of an append: it must begin at the durable offset, also where it displaces a writer who has moved that meanwhile. */
   readonly isExact?: boolean | undefined;
+  /** Of an append: as it was announced, where that was done before; ended when its bytes are durable, or never will be. */
+  readonly writer?: LiveAttempt | undefined;
   /** The front has no call to complete: whoever brings the last byte completes. */
   readonly completes: boolean;
   /** How many bytes this client sends in each request, as far as known: the layout follows it. */
@@ -70,6 +73,18 @@ export interface WriteRangeInput {
  * @throws ClientGoneError when the body broke off: what came before is durable as far as the memory budget reached
  */
 export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Upload> {
+  const { upload, mode, sizeBytes } = input;
+  const isWriter = mode === 'append' && sizeBytes !== 0;
+  const writer = isWriter ? (input.writer ?? announceWriter(deps, upload.id)) : undefined;
+  try {
+    return await writeAs(deps, input, writer);
+  } finally {
+    writer?.end();
+  }
+}
+
+/** @param writer of an append that brings bytes */
+async function writeAs(deps: Deps, input: WriteRangeInput, writer: LiveAttempt | undefined): Promise<Upload> {
   const { upload, principal, offset, sizeBytes } = input;
   const ended = await endedUpload(deps, input);
   if (ended !== undefined) return compareWithCompleted(deps, ended, input);
@@ -85,10 +100,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
   const saved = upload.protocol === 'google' && isAppend ? await chainBefore(deps, upload, offset) : undefined;
   // Google's clients are told the MD5 of the whole.
   const chain = upload.protocol === 'google' && isAppend ? await startMd5(saved) : undefined;
-  const writerId = isAppend ? deps.newLeaseId() : undefined;
-  const isEmpty = sizeBytes === 0;
-  const writer =
-    writerId === undefined || isEmpty ? undefined : deps.attempts.begin(writerId, Number.POSITIVE_INFINITY);
+  const writerId = writer?.attemptId;
   const stated = StatedDigests.of(input.digests);
   const write = new RangeWrite(deps, {
     principal,
@@ -109,7 +121,7 @@ export async function writeRange(deps: Deps, input: WriteRangeInput): Promise<Up
     checkpoint: stated === undefined ? writer?.checkpoint : undefined,
     onOffset: input.onOffset,
   });
-  if (isEmpty) {
+  if (sizeBytes === 0) {
     await write.settle();
     return end(write);
   }

@@ -5,6 +5,7 @@ import type { Digests } from '../../core/digest.ts';
 import { endIfWhole } from '../../core/end-if-whole.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload, requireNotGone } from '../../core/find.ts';
+import type { LiveAttempt } from '../../core/live-attempts.ts';
 import { isWhole } from '../../core/settle.ts';
 import type { Upload } from '../../core/upload.ts';
 import { writeRange } from '../../core/write-range.ts';
@@ -57,10 +58,18 @@ export function contentOf(c: Context<HttpEnv>, offset: number, completes: boolea
 }
 
 /**
- * Appends the content. @returns the upload, `completed` where the content completes it
+ * Appends the content.
+ * @param writer announced, and ended by the caller
+ * @returns the upload, `completed` where the content completes it
  * @throws as `writeRange`
  */
-export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload, content: Content): Promise<Upload> {
+export async function append(
+  c: Context<HttpEnv>,
+  deps: IetfDeps,
+  upload: Upload,
+  content: Content,
+  writer: LiveAttempt,
+): Promise<Upload> {
   const { incoming, outgoing } = c.env;
   const principal = c.get('principal');
   const { offset, completes, sizeBytes, totalBytes, wholeDigests } = content;
@@ -90,6 +99,7 @@ export async function append(c: Context<HttpEnv>, deps: IetfDeps, upload: Upload
         endsUpload: completes && length === undefined,
         mode: 'append',
         isExact: true,
+        writer,
         completes,
         // What is left of a representation says nothing of how its client cuts it.
         chunkSizeBytes: completes ? undefined : sizeBytes,

@@ -1,6 +1,7 @@
 import { parse as parseDisposition } from 'content-disposition';
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
+import { announceWriter } from '../../core/announce-writer.ts';
 import { createUpload } from '../../core/create.ts';
 import { requireScope } from '../../core/principal.ts';
 import { baseUrlOf } from '../http/base-url.ts';
@@ -45,13 +46,17 @@ export async function onCreate(c: Context<HttpEnv>, deps: IetfDeps, completes: b
     Location: `${baseUrlOf(c, deps.publicUrl)}${resourcePath}/${upload.id}`,
     'Upload-Limit': limitOf(deps.core, upload, version),
   };
+  // Once it is told where to go on, the client may ask there.
+  const writer = announceWriter(deps.core, upload.id);
   // "When sent, it MUST include Location header field … and MUST include the Upload-Limit header field".
   if (version !== undefined) sendInterim(c.env.outgoing, { [interopHeader]: String(version), ...headers });
-  const after = await append(c, deps, upload, content).catch(async (error: unknown) => {
-    // Nobody was told where to go on: nothing is to be left of it.
-    if (version === undefined) await abortUpload(deps.core, principal, upload.id).catch(() => undefined);
-    throw error;
-  });
+  const after = await append(c, deps, upload, content, writer)
+    .catch(async (error: unknown) => {
+      // Nobody was told where to go on: nothing is to be left of it.
+      if (version === undefined) await abortUpload(deps.core, principal, upload.id).catch(() => undefined);
+      throw error;
+    })
+    .finally(() => writer.end());
   if (after.state === 'completed') return answerCompleted(c, after, headers);
   // "If the request content was fully processed, the server MUST include the Location response header field".
   return createdResponse(c, { ...headers, 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });

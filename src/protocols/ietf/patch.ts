@@ -1,5 +1,7 @@
 import type { Context } from 'hono';
+import { announceWriter } from '../../core/announce-writer.ts';
 import { UploadError } from '../../core/errors.ts';
+import type { LiveAttempt } from '../../core/live-attempts.ts';
 import { stopWriter } from '../../core/stop-writer.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { hasMediaType } from '../http/raw-body.ts';
@@ -13,6 +15,15 @@ import { completedUpload, inconsistentLength, mismatchingOffset } from './proble
 
 /** `PATCH` of an upload resource: the next bytes, or the word that there are no more. */
 export async function onPatch(c: Context<HttpEnv>, deps: IetfDeps): Promise<Response> {
+  const writer = announceWriter(deps.core, c.req.param('id') ?? '');
+  try {
+    return await patchAs(c, deps, writer);
+  } finally {
+    writer.end();
+  }
+}
+
+async function patchAs(c: Context<HttpEnv>, deps: IetfDeps, writer: LiveAttempt): Promise<Response> {
   const found = await uploadOf(c, deps);
   requireMediaType(c);
   const completes = uploadCompleteOf(c);
@@ -26,10 +37,10 @@ export async function onPatch(c: Context<HttpEnv>, deps: IetfDeps): Promise<Resp
     throw content.sizeBytes === 0 ? completedUpload() : inconsistentLength('The upload is completed.');
   }
   // "the server SHOULD prevent race conditions … by terminating the previous request before processing the new request".
-  const upload = await stopWriter(deps.core, found);
+  const upload = await stopWriter(deps.core, found, writer);
   // "the server MUST reject the request with a 409 (Conflict) status code".
   if (upload.offset !== offset) throw mismatchingOffset(upload.offset, offset);
-  const after = await append(c, deps, upload, content);
+  const after = await append(c, deps, upload, content, writer);
   if (after.state === 'completed') return answerCompleted(c, after);
   return c.body(null, 204, { 'Upload-Complete': '?0', 'Upload-Offset': String(after.offset) });
 }
