@@ -66,6 +66,8 @@ export class RangeWrite {
   ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
+  /** Others came first to the place that was expected of it: they may be newer, so it waits for them, and asks nobody to go. */
+  isTooLate = false;
   /** Of an append that is not exact: what came in order before this offset is passed over. */
   skipsTo = 0;
   /** What was durable before this offset when it came, by others or out of order, is passed over where it can't be compared. */
@@ -204,9 +206,10 @@ export class RangeWrite {
         await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
+      if (this.isTooLate && waitedMs > displaceAfterMs) throw new DisplacedError();
       // Of a process that is not known to be gone: nobody gives it way before it runs out.
       if (waitedMs > settings.leaseMs + 1000) throw busyError(begun.retryAfterMs);
-      if (holder.id !== asked) await this.#askToYield(holder);
+      if (holder.id !== asked && !this.isTooLate) await this.#askToYield(holder);
       asked = holder.id;
       if (deps.attempts.find(holder.id) === undefined && (await deps.records.endDeadLeases(upload.id))) continue;
       await clock.sleep(pollMs);

@@ -39,6 +39,7 @@ export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes
     if (fillsSlot && leased === undefined && (await storeWhole(write, slot, bytes))) return;
     isHeld = await storeGaps(write, slot, bytes, leased);
   } finally {
+    write.isTooLate = false;
     if (!isHeld) release(write, bytes);
   }
 }
@@ -131,7 +132,10 @@ async function storeGaps(
       at = place.to;
       attempt = 1;
     } catch (error) {
-      if (lease.isExpected && error instanceof DisplacedError) continue;
+      if (lease.isExpected && error instanceof DisplacedError) {
+        write.isTooLate = true;
+        continue;
+      }
       if (!mayPass(error) || attempt === storeTries) throw await told(deps, requireOpen(write.upload), error);
       // What was given up may land yet, so the next try has a name of its own.
       await deps.clock.sleep(storePauseMs * attempt, deps.halted);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { abortUpload } from '../../src/core/abort.ts';
 import type { Deps } from '../../src/core/deps.ts';
@@ -188,19 +188,40 @@ describe('an expected place', () => {
     await mine.stored;
     const other = file.send(3, core.elsewhere());
     await theirs.stored;
-    core.records.next('askToYield', async (proceed) => {
-      await proceed();
+    core.records.next('endDeadLeases', async (proceed) => {
       expect((await core.find(file.upload())).receivedBytes).toBe(3 * chunkBytes);
       theirs.answer();
       await other;
+      return proceed();
     });
     mine.answer();
     await late;
-    theirs.answer();
-    await other;
     expect((await core.find(file.upload())).receivedBytes).toBe(4 * chunkBytes);
     await sendRest(file, 4);
   });
+
+  test.each(['here', 'elsewhere'])(
+    'is a newer one’s, %s, also where that one’s bytes are still coming',
+    async (where) => {
+      const file = await expecting();
+      const put = holdNextPut();
+      const late = file.send(3);
+      await put.stored;
+      const body = new PassThrough();
+      body.write(file.bytesOf(3 * chunkBytes, 3 * chunkBytes + 100));
+      const newer = writeRange(where === 'here' ? core.deps : core.elsewhere(), {
+        ...{ principal, upload: file.upload(), offset: 3 * chunkBytes, sizeBytes: chunkBytes },
+        ...{ mode: 'anywhere', completes: true, body: () => body },
+      });
+      await expect.poll(() => onRecord(file.upload(), 'pending')).toEqual([3]);
+      put.answer();
+      expect(await failureOf(late)).toMatchObject({ code: 'busy' });
+      expect(core.records.calls).not.toContain('askToYield');
+      body.end(file.bytesOf(3 * chunkBytes + 100, 4 * chunkBytes));
+      expect(await newer).toMatchObject({ offset: 4 * chunkBytes });
+      await sendRest(file, 4);
+    },
+  );
 
   test('is no part’s any more whose lease ran out: it is doubtful', async () => {
     const file = await expecting(4);
