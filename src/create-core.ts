@@ -6,6 +6,7 @@ import { ExpectedPlaces } from './core/expected-places.ts';
 import { HeldFragments } from './core/held-fragments.ts';
 import { Joins } from './core/joins.ts';
 import { Renewals } from './core/keep-lease.ts';
+import { LeftLeases } from './core/left-leases.ts';
 import { LiveAttempts } from './core/live-attempts.ts';
 import { MemoryBudget } from './core/memory-budget.ts';
 import type { ObjectStore } from './core/object-store.ts';
@@ -46,6 +47,7 @@ export function createCore(
     clock,
     settings: settingsOfCore,
     attempts: new LiveAttempts(clock),
+    leftLeases: new LeftLeases(clock, settingsOfCore),
     renewals: new Renewals(clock, settingsOfCore),
     expectedPlaces: new ExpectedPlaces(clock, settingsOfCore),
     memory,

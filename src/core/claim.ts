@@ -40,7 +40,7 @@ export async function underClaim<T>(deps: Deps, claim: Claim, work: (held: HeldC
   try {
     return await work({ ...claim, options: { signal }, renew });
   } catch (error) {
-    await deps.records.releaseClaim(row).catch(() => undefined);
+    await deps.leftLeases.giveBack(() => deps.records.releaseClaim(row));
     throw error;
   } finally {
     stopRenewing();

@@ -33,7 +33,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const leased = await reader.meanwhile(leaseAhead(write, reader, place));
   const inPart = leased?.runs.find((run) => run.offset >= write.skipsTo && isInPart(run, at));
   if (leased !== undefined && inPart !== undefined && mayCompare(write, inPart, at)) {
-    await giveBack(write.deps.records, leased);
+    await giveBack(write, leased);
     return compareWithPart(write, reader, inPart, at);
   }
   const most = mostToCollect(write, place);
@@ -71,7 +71,7 @@ export async function collect(write: RangeWrite, reader: BodyReader, place: Plac
   const isKept = failure === undefined || (isWorthKeeping(failure) && write.stated === undefined);
   if (sizeBytes === 0 || !isKept) {
     release(write, bytes);
-    if (leased !== undefined) await giveBack(write.deps.records, leased);
+    if (leased !== undefined) await giveBack(write, leased);
   } else {
     const stored = storeRange(write, leased === undefined ? write.slotAt(at) : slot, bytes, leased);
     if (failure === undefined) await stored;

@@ -42,7 +42,8 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
     });
   } catch (error) {
     const refused = error instanceof StoreError && error.kind !== 'unavailable';
-    await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
+    const uncertain = live.isSealed && !refused;
+    await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...address, uncertain }));
     for (const { id } of slot.fragments) deps.held.drop(id);
     const hasMovedOn = isUnknownUpload(error) && !(await loseUpload(deps, upload));
     throw hasMovedOn ? new DisplacedError() : toUploadError(error);

@@ -3,6 +3,7 @@ import type { ExpectedPlaces } from './expected-places.ts';
 import type { HeldFragments } from './held-fragments.ts';
 import type { Joins } from './joins.ts';
 import type { Renewals } from './keep-lease.ts';
+import type { LeftLeases } from './left-leases.ts';
 import type { LiveAttempts } from './live-attempts.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -42,6 +43,7 @@ export interface Deps {
   /** An id for an attempt, a writer or a claim, by which the records know whether the process that has it still lives. */
   readonly newLeaseId: () => string;
   readonly attempts: LiveAttempts;
+  readonly leftLeases: LeftLeases;
   readonly renewals: Renewals;
   readonly expectedPlaces: ExpectedPlaces;
   readonly memory: MemoryBudget;

@@ -5,7 +5,7 @@ import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import type { LiveAttempt } from './live-attempts.ts';
 import { newId } from './random.ts';
-import type { NextFragment, RangeRecords } from './range-records.ts';
+import type { NextFragment } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
 import { stagingKeyOf } from './read-fragment.ts';
 import type { Run } from './upload.ts';
@@ -100,12 +100,10 @@ function keepGap(
 }
 
 /** Nothing came for the gap. */
-export async function giveBack(
-  records: Pick<RangeRecords, 'withdrawFragment'>,
-  { gap, fragmentId, attemptId, end }: LeasedGap,
-): Promise<void> {
+export async function giveBack({ deps }: RangeWrite, { gap, fragmentId, attemptId, end }: LeasedGap): Promise<void> {
   end();
-  if (gap !== undefined) await records.withdrawFragment({ fragmentId, attemptId }).catch(() => undefined);
+  if (gap === undefined) return;
+  await deps.leftLeases.giveBack(() => deps.records.withdrawFragment({ fragmentId, attemptId }));
 }
 
 function nameFragment(deps: Deps, uploadId: string): Pick<LeasedGap, 'fragmentId' | 'stagingKey'> {

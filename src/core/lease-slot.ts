@@ -37,7 +37,7 @@ export async function leaseSlot(
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     const begun = await beginOrDrop(deps, principal, attempt);
     if (begun.kind === 'begun' && begun.upload.layout.kind === 'undecided') {
-      await deps.records.dropAttempt({ ...attempt, uncertain: false });
+      await giveBack(deps, attempt);
       await decideLayout(deps, begun.upload);
       continue;
     }
@@ -70,16 +70,20 @@ async function beginOrDrop(deps: Deps, principal: Principal, attempt: AttemptAdd
       leaseMs: deps.settings.leaseMs,
     });
   } catch (error) {
-    await deps.records.dropAttempt({ ...attempt, uncertain: false }).catch(() => undefined);
+    await giveBack(deps, attempt);
     throw error;
   }
+}
+
+function giveBack(deps: Deps, attempt: AttemptAddress): Promise<void> {
+  return deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...attempt, uncertain: false }));
 }
 
 async function orDrop<T>(deps: Deps, attempt: AttemptAddress, work: () => T): Promise<T> {
   try {
     return work();
   } catch (error) {
-    await deps.records.dropAttempt({ ...attempt, uncertain: false }).catch(() => undefined);
+    await giveBack(deps, attempt);
     throw error;
   }
 }

@@ -167,7 +167,7 @@ export async function settleFailure(
   { error, sealed }: { error: unknown; sealed: boolean },
 ): Promise<void> {
   const refused = error instanceof StoreError && error.kind !== 'unavailable';
-  await deps.records.dropAttempt({ ...attempt, uncertain: sealed && !refused }).catch(() => undefined);
+  await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...attempt, uncertain: sealed && !refused }));
   if (isUnknownUpload(error)) await loseUpload(deps, upload);
 }
 

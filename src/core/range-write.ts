@@ -174,6 +174,9 @@ export class RangeWrite {
         leaseMs: settings.leaseMs,
         totalBytes: this.totalBytes,
         writerId: this.writerId,
+      }).catch((error: unknown) => {
+        deps.leftLeases.leave(() => drop(attemptId));
+        throw error;
       });
       if (!isRefusal(begun)) {
         requireSeen(principal, begun.upload);
@@ -182,13 +185,13 @@ export class RangeWrite {
         const isFirst = !this.#hasEntered;
         if (isFirst && this.#writerSignal?.aborted) {
           // Whoever ended it could not see it on record, and may have told the offset since.
-          await drop(attemptId).catch(() => undefined);
+          await deps.leftLeases.giveBack(() => drop(attemptId));
           throw this.#writerSignal.reason;
         }
         if (isFirst && this.isAppend && !this.isExact) this.#passOver(begun.upload);
         this.#hasEntered = true;
         if (!isOutdated) return { ...begun, attemptId, heldUntilMs };
-        await drop(attemptId).catch(() => undefined);
+        await deps.leftLeases.giveBack(() => drop(attemptId));
         // Its own pieces count in their order: what is behind this one came from another writer.
         throw isFirst ? gapError(begun.upload, range.from) : new DisplacedError();
       }

@@ -13,7 +13,7 @@ import type { RangeWrite } from './range-write.ts';
 export async function repeatSlot(write: RangeWrite, slot: Slot, reader: BodyReader): Promise<boolean> {
   const end = slot.offset + slot.sizeBytes;
   const lease = await leaseGap(write, slot, { from: slot.offset, to: end });
-  await giveBack(write.deps.records, lease);
+  await giveBack(write, lease);
   if (lease.gap !== undefined) return false;
   for (const run of lease.runs) {
     if (run.offset < write.skipsTo) await reader.pass(run.sizeBytes, () => undefined);

@@ -85,7 +85,7 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
     commit: () => write.commitPart(begun.attemptId, part, chain),
     giveUp: async (reason) => {
       const refused = reason instanceof StoreError && reason.kind !== 'unavailable';
-      await records.dropAttempt({ ...address, uncertain: !refused }).catch(() => undefined);
+      await deps.leftLeases.giveBack(() => records.dropAttempt({ ...address, uncertain: !refused }));
       return told(deps, upload, reason);
     },
     end: () => {
@@ -115,12 +115,12 @@ async function storeGaps(
       const runs = lease.runs.filter(({ offset }) => offset >= write.skipsTo);
       await requireSameBytes(runs, bytes.at, bytes.chunks, readBack, write.passesTo);
     } catch (error) {
-      await giveBack(deps.records, lease);
+      await giveBack(write, lease);
       throw toUploadError(error);
     }
     const { gap } = lease;
     if (gap === undefined || gap.from >= end) {
-      await giveBack(deps.records, lease);
+      await giveBack(write, lease);
       return false;
     }
     const place = { from: gap.from, to: Math.min(gap.to, end) };
@@ -171,18 +171,23 @@ async function storeFragment(
   const commit = async () => {
     const next = expectedNext(write, to);
     const keptUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs;
-    const committed = await records.commitFragment({
+    const composition = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: deps.newLeaseId() };
+    const committing = records.commitFragment({
       uploadId: upload.id,
       fragmentId,
       attemptId,
       sizeBytes,
       digests,
       slot,
-      composeAttemptId: deps.newLeaseId(),
+      composeAttemptId: composition.attemptId,
       leaseMs: deps.settings.leaseMs,
       ...write.termUntil(to),
       chain,
       next,
+    });
+    const committed = await committing.catch((error: unknown) => {
+      deps.leftLeases.leave(() => records.dropAttempt({ ...composition, uncertain: false }));
+      throw error;
     });
     if (committed.kind !== 'committed') {
       // Of a row that is gone by now nobody else would know.
@@ -221,7 +226,7 @@ async function storeFragment(
       commit,
       giveUp: async (reason) => {
         if (reason instanceof StoreError) write.ownsBuffers = false;
-        await records.dropFragment({ fragmentId, attemptId }).catch(() => undefined);
+        await deps.leftLeases.giveBack(() => records.dropFragment({ fragmentId, attemptId }));
         return reason;
       },
       end,

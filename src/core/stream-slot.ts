@@ -181,7 +181,8 @@ export async function streamSlot(
       } else {
         body.dispose();
       }
-      await deps.records.dropAttempt({ ...address, uncertain: live.isSealed && !refused }).catch(() => undefined);
+      const uncertain = live.isSealed && !refused;
+      await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...address, uncertain }));
       return toldOf(deps, upload, cause);
     },
     end: () => {

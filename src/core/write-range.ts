@@ -139,7 +139,7 @@ async function writeAs(deps: Deps, input: WriteRangeInput, writer: LiveAttempt |
     writer?.end();
     stopRenewing();
     if (writerId !== undefined && !write.hasEndedTerm) {
-      await deps.records.endWriter({ uploadId: upload.id, writerId }).catch(() => undefined);
+      await deps.leftLeases.giveBack(() => deps.records.endWriter({ uploadId: upload.id, writerId }));
     }
   }
   return end(write);

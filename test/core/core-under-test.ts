@@ -12,6 +12,7 @@ import { ExpectedPlaces } from '../../src/core/expected-places.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
 import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
+import { LeftLeases } from '../../src/core/left-leases.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import type { ObjectStore } from '../../src/core/object-store.ts';
@@ -39,6 +40,7 @@ export const principal: Principal = {
 function leasesOf(clock: FakeClock, settings: CoreSettings) {
   return {
     attempts: new LiveAttempts(clock),
+    leftLeases: new LeftLeases(clock, settings),
     renewals: new Renewals(clock, settings),
     expectedPlaces: new ExpectedPlaces(clock, settings),
   };

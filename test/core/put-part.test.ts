@@ -231,7 +231,10 @@ describe('a part that the store has and the records fail to note', () => {
     await expectCompleted(upload, content);
   });
 
-  it('keeps its lease where the records are gone for longer, and is in doubt once that ran out', async () => {
+  it.each([
+    ['is sent again here', async () => undefined],
+    ['keeps its lease elsewhere until that runs out', keepsLeaseElsewhere],
+  ])('where the records are gone for longer, %s, and is in doubt', async (_what, expectLease) => {
     const content = randomBytes(100);
     const upload = await core.create({ sizeBytes: content.length });
     for (const name of ['commitPart', 'dropAttempt'] as const) {
@@ -240,12 +243,16 @@ describe('a part that the store has and the records fail to note', () => {
       });
     }
     expect(await codeOf(core.put(upload, 1, content))).toBe('records_unavailable');
-    expect(await codeOf(core.put(upload, 1, content))).toBe('busy');
-    await expireLease(upload);
+    await expectLease(upload, content);
     await core.put(upload, 1, content);
     expect(await isDoubtful(upload)).toBe(true);
     await expectCompleted(upload, content);
   });
+
+  async function keepsLeaseElsewhere(upload: Upload, content: Buffer): Promise<void> {
+    expect(await codeOf(putElsewhere(upload, content))).toBe('busy');
+    await expireLease(upload);
+  }
 });
 
 describe('an attempt whose last byte is on its way', () => {

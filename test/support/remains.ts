@@ -7,6 +7,7 @@ import { ExpectedPlaces } from '../../src/core/expected-places.ts';
 import { HeldFragments } from '../../src/core/held-fragments.ts';
 import { Joins } from '../../src/core/joins.ts';
 import { Renewals } from '../../src/core/keep-lease.ts';
+import { LeftLeases } from '../../src/core/left-leases.ts';
 import { LiveAttempts } from '../../src/core/live-attempts.ts';
 import { MemoryBudget } from '../../src/core/memory-budget.ts';
 import { StoreError } from '../../src/core/object-store.ts';
@@ -98,6 +99,7 @@ export class TestReaper implements AsyncDisposable {
       // Nothing shows that this process lives: its leases end when they run out.
       newLeaseId: () => `00000000${newId().slice(8)}`,
       attempts: new LiveAttempts(clock),
+      leftLeases: new LeftLeases(clock, { leaseMs: 5_000 }),
       renewals: new Renewals(clock, { leaseMs: 5_000 }),
       expectedPlaces: new ExpectedPlaces(clock, { leaseMs: 5_000 }),
       memory,
