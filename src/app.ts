@@ -11,7 +11,7 @@ import { closeInStages } from './protocols/http/close-in-stages.ts';
 import { allowOrigins } from './protocols/http/cors.ts';
 import type { HttpEnv } from './protocols/http/env.ts';
 import { type Dependency, healthPaths, healthRoutes } from './protocols/http/health.ts';
-import { lookIn, problemResponse } from './protocols/http/problem.ts';
+import { problemResponse, problemsIn } from './protocols/http/problem.ts';
 import { hasBody } from './protocols/http/raw-body.ts';
 import { referenceRoutes } from './protocols/http/reference.ts';
 import { ietfFront } from './protocols/ietf/index.ts';
@@ -77,7 +77,7 @@ export function createApp(options: AppOptions): OpenAPIHono<HttpEnv> {
     onFault: (requestId, error) => log.warn({ requestId, code: error.code, err: error.cause }, error.message),
     onBug: (requestId, error) => log.error({ requestId, err: error }, 'unexpected error'),
   };
-  app.onError(answerErrors(lookIn(restProblems), errorLog));
+  app.onError(answerErrors(problemsIn(restProblems), errorLog));
 
   app.notFound((c) =>
     problemResponse({

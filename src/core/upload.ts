@@ -1,10 +1,7 @@
 import type { DigestAlgorithm, Digests } from './digest.ts';
 import type { Layout } from './layout.ts';
 
-/**
- * `creating → open → completing → completed → deleted`, with `completing → open` when the store
- * refused, and `open → aborting → aborted`. Every change is a compare-and-set on the row.
- */
+/** Which of them follow one another stands in ARCHITECTURE.md. Every change is a compare-and-set on the row. */
 export const uploadStates = ['creating', 'open', 'completing', 'completed', 'aborting', 'aborted', 'deleted'] as const;
 export type UploadState = (typeof uploadStates)[number];
 

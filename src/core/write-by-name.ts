@@ -3,7 +3,7 @@ import { BodyReader } from './body-reader.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, requireSeen } from './find.ts';
+import { findUpload, requireNotGone, requireSeen } from './find.ts';
 import { holdCompletion, holdWhileComing } from './hold-completion.ts';
 import { findOpen, type JoinInput, joinByName, textOfName, type UploadName } from './join-by-name.ts';
 import type { Principal } from './principal.ts';
@@ -128,7 +128,7 @@ export async function writeById(
   const remembered = JSON.stringify([principal.tenant, uploadId]);
   const find = async () => {
     const upload = await findUpload(deps, principal, uploadId);
-    if (upload.state === 'aborting' || upload.state === 'aborted' || upload.state === 'deleted') throw notOpen(upload);
+    requireNotGone(upload);
     return upload;
   };
   return untilCurrent(context.recent, remembered, chunk, find, (upload, once) => {

@@ -3,7 +3,10 @@ import { completeWhole, tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { ContentRangeDeps } from './front.ts';
 
-/** `bytes *\/TOTAL`, or `*\/*`: where to go on. One that is whole is told once the store has made its object. */
+/**
+ * `bytes *\/TOTAL`: where to go on. One that is whole is told once the store has made its object; `bytes *\/*` only asks, and
+ * completes nothing.
+ */
 export function ask(
   { core }: Pick<ContentRangeDeps, 'core'>,
   { principal, upload, totalBytes }: { principal: Principal; upload: Upload; totalBytes: number | undefined },

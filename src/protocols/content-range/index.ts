@@ -4,7 +4,7 @@ import { requireScope } from '../../core/principal.ts';
 import { RecentUploads } from '../../core/recent-uploads.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { lookIn } from '../http/problem.ts';
+import { problemsIn } from '../http/problem.ts';
 import type { ContentRangeDeps } from './front.ts';
 import { onObject } from './on-object.ts';
 import { onUpload } from './on-upload.ts';
@@ -20,7 +20,7 @@ export function contentRangeFront(
 ): OpenAPIHono<HttpEnv> {
   const deps: ContentRangeDeps = { ...options, recent: new RecentUploads(options.core.clock) };
   const app = new OpenAPIHono<HttpEnv>();
-  app.onError(answerErrors(lookIn(contentRangeProblems), options.errorLog));
+  app.onError(answerErrors(problemsIn(contentRangeProblems), options.errorLog));
   const mayWrite: MiddlewareHandler<HttpEnv> = async (c, next) => {
     requireScope(c.get('principal'), 'uploads:write');
     await next();

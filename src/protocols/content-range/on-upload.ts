@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import { UploadError } from '../../core/errors.ts';
-import { findUpload, notOpen } from '../../core/find.ts';
+import { findUpload, requireNotGone } from '../../core/find.ts';
 import { requireSameTotal, writeById } from '../../core/write-by-name.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { answerUpload } from './answer.ts';
@@ -27,8 +27,8 @@ export async function onUpload(c: Context<HttpEnv>, deps: ContentRangeDeps): Pro
     case 'query': {
       const { totalBytes } = request;
       const upload = await findUpload(deps.core, principal, uploadId);
+      requireNotGone(upload);
       requireSameTotal(upload, totalBytes);
-      if (upload.state === 'aborted' || upload.state === 'aborting') throw notOpen(upload);
       return answerUpload(deps.core, await ask(deps, { principal, upload, totalBytes }), dialect);
     }
     case 'chunk': {

@@ -1,11 +1,11 @@
 import { Hono } from 'hono';
 import { RecentUploads } from '../../core/recent-uploads.ts';
-import type { ErrorLog } from '../http/answer-errors.ts';
+import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { notAllowed } from '../http/not-allowed.ts';
-import { answerGoogleErrors } from './answer-errors.ts';
 import { addCancel } from './cancel.ts';
 import { type GoogleDeps, uploadPath } from './front.ts';
+import { googleAnswers } from './google-answers.ts';
 import { addOpen } from './open.ts';
 import { addPut } from './put.ts';
 import { RecentDigests } from './recent-digests.ts';
@@ -24,7 +24,7 @@ export function googleFront(
     recent: new RecentUploads(options.core.clock),
   };
   const app = new Hono<HttpEnv>();
-  app.onError(answerGoogleErrors(options.errorLog));
+  app.onError(answerErrors(googleAnswers, options.errorLog));
   addPut(app, deps);
   addOpen(app, deps);
   addCancel(app, deps);

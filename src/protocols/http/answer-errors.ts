@@ -3,12 +3,18 @@ import type { ErrorHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { ClientGoneError, UploadError, type UploadErrorCode } from '../../core/errors.ts';
 import type { HttpEnv } from './env.ts';
-import { internalProblem, type LookOf, problemOf } from './problem.ts';
 
 /** Tells of faults and bugs, with the request's id. */
 export interface ErrorLog {
   onFault(requestId: string, error: UploadError): void;
   onBug(requestId: string, error: unknown): void;
+}
+
+/** How a front answers. */
+export interface ErrorAnswers {
+  refused(error: UploadError, requestId: string): Response;
+  /** Opaque but for the id under which the log has it. */
+  bug(requestId: string): Response;
 }
 
 /** What an operator hears of. The others are their clients' doing, or pass by themselves. */
@@ -21,7 +27,7 @@ const faults: ReadonlySet<UploadErrorCode> = new Set([
 ]);
 
 /** Answers what a front's routes throw, as that front says; what nobody foresaw stays opaque. */
-export function answerErrors(lookOf: LookOf, log: ErrorLog): ErrorHandler<HttpEnv> {
+export function answerErrors(answers: ErrorAnswers, log: ErrorLog): ErrorHandler<HttpEnv> {
   return (error, c) => {
     const requestId = c.get('requestId');
     if (error instanceof ClientGoneError) {
@@ -30,13 +36,13 @@ export function answerErrors(lookOf: LookOf, log: ErrorLog): ErrorHandler<HttpEn
     }
     if (error instanceof UploadError) {
       if (faults.has(error.code)) log.onFault(requestId, error);
-      return problemOf(error, lookOf, requestId);
+      return answers.refused(error, requestId);
     }
     if (error instanceof HTTPException) {
       // Hono's own refusals, such as malformed JSON.
-      return problemOf(new UploadError('invalid_request', `${error.message}.`), lookOf, requestId);
+      return answers.refused(new UploadError('invalid_request', `${error.message}.`), requestId);
     }
     log.onBug(requestId, error);
-    return internalProblem(requestId);
+    return answers.bug(requestId);
   };
 }

@@ -1,4 +1,5 @@
 import type { UploadError, UploadErrorCode } from '../../core/errors.ts';
+import type { ErrorAnswers } from './answer-errors.ts';
 
 /** One code's look on a wire. */
 export interface ProblemLook {
@@ -6,19 +7,19 @@ export interface ProblemLook {
   readonly title: string;
 }
 
-/** How a front shows an error. */
-export type LookOf = (error: UploadError) => ProblemLook;
-
-export const lookIn =
-  (table: ProblemTable): LookOf =>
-  ({ code }) =>
-    table[code];
-
 export type ProblemTable = Readonly<Record<UploadErrorCode, ProblemLook>>;
 
+/** Answers with problems that look as the table says. */
+export function problemsIn(table: ProblemTable): ErrorAnswers {
+  return problemsBy(({ code }) => table[code]);
+}
+
+export function problemsBy(lookOf: (error: UploadError) => ProblemLook): ErrorAnswers {
+  return { refused: (error, requestId) => problemOf(error, lookOf(error), requestId), bug: internalProblem };
+}
+
 /** RFC 9457, section 3: the members of a problem, and our own `code` and details beside them. */
-export function problemOf(error: UploadError, lookOf: LookOf, requestId: string): Response {
-  const { status, title } = lookOf(error);
+function problemOf(error: UploadError, { status, title }: ProblemLook, requestId: string): Response {
   return problemResponse({
     status,
     requestId,
@@ -33,8 +34,7 @@ export function problemOf(error: UploadError, lookOf: LookOf, requestId: string)
   });
 }
 
-/** An unexpected error: opaque but for the id under which the log has it. */
-export function internalProblem(requestId: string): Response {
+function internalProblem(requestId: string): Response {
   return problemResponse({
     status: 500,
     requestId,

@@ -3,6 +3,7 @@ import { UploadError } from '../../core/errors.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { notAllowed } from '../http/not-allowed.ts';
+import { problemsBy } from '../http/problem.ts';
 import { onCancel } from './cancel.ts';
 import { onCreate } from './create.ts';
 import { uploadCompleteOf } from './fields.ts';
@@ -16,7 +17,7 @@ import { generalLimit } from './upload-limit.ts';
 /** Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload). */
 export function ietfFront(deps: IetfDeps & { readonly errorLog: ErrorLog }): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>();
-  const answer = answerErrors(ietfProblemOf, deps.errorLog);
+  const answer = answerErrors(problemsBy(ietfProblemOf), deps.errorLog);
   app.onError((error, c) => {
     if (error instanceof UploadError) setHeaders(c, deps, error);
     return answer(error, c);

@@ -2,7 +2,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
-import { lookIn } from '../http/problem.ts';
+import { problemsIn } from '../http/problem.ts';
 import { addAbort } from './abort.ts';
 import { addComplete } from './complete.ts';
 import { addCreate } from './create.ts';
@@ -21,7 +21,7 @@ export function restFront(
   deps: RestDeps & { readonly authenticate: MiddlewareHandler<HttpEnv>; readonly errorLog: ErrorLog },
 ): OpenAPIHono<HttpEnv> {
   const app = createRestApp();
-  app.onError(answerErrors(lookIn(restProblems), deps.errorLog));
+  app.onError(answerErrors(problemsIn(restProblems), deps.errorLog));
   app.use('/uploads/*', deps.authenticate);
   app.use('/objects/*', deps.authenticate);
   addCreate(app, deps);

@@ -3,6 +3,7 @@ import { RecentUploads } from '../../core/recent-uploads.ts';
 import { answerErrors, type ErrorLog } from '../http/answer-errors.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { notAllowed } from '../http/not-allowed.ts';
+import { problemsBy } from '../http/problem.ts';
 import { onCreate } from './create.ts';
 import { onGet } from './download.ts';
 import { tusProblemOf } from './errors.ts';
@@ -29,7 +30,7 @@ const onUpload: Readonly<Record<string, Handler>> = {
 export function tusFront(options: Omit<TusDeps, 'recent'> & { readonly errorLog: ErrorLog }): Hono<HttpEnv> {
   const deps: TusDeps = { ...options, recent: new RecentUploads(options.core.clock) };
   const app = new Hono<HttpEnv>();
-  app.onError(answerErrors(tusProblemOf, options.errorLog));
+  app.onError(answerErrors(problemsBy(tusProblemOf), options.errorLog));
   const mount = (path: string, handlers: Readonly<Record<string, Handler>>) =>
     app.all(path, requireVersion, async (c) => {
       const method = methodOf(c);

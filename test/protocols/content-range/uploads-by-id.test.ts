@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesOf, refused } from '../rest/rest-client.ts';
 import { availableStores, type RestGateway, startRestGateway } from '../rest/rest-gateway.ts';
+import { locationOf, TusClient } from '../tus/tus-client.ts';
 import { objectAt, progressOf, rangeClient } from './range-client.ts';
 
 const chunkBytes = 100_000;
@@ -60,6 +61,16 @@ describe.each(await availableStores())('chunks of an upload on %s', (store) => {
     // This gateway may still take it for open: it then asks for the chunk once more.
     const again = await client.chunk(file, 0, chunkBytes);
     expect(progressOf(again.status === 503 ? await client.chunk(file, 0, chunkBytes) : again)).toEqual(completed);
+  });
+
+  test('of one that was completed, and deleted since, are refused', async () => {
+    const tus = new TusClient(gateway.url);
+    const path = locationOf(await tus.create({ 'upload-length': String(size) }, file));
+    expect((await tus.send('DELETE', path)).status).toBe(204);
+    const client = rangeClient(gateway, path.replace('/files/', '/uploads/'));
+    await refused(client.chunk(file, 0, chunkBytes), 410, 'upload_gone');
+    for (const total of [size, size + 1, '*'] as const) await refused(client.ask(total), 410, 'upload_gone');
+    tus.close();
   });
 
   test('of one that was aborted are refused', async () => {

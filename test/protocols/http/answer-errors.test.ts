@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { UploadError, type UploadErrorCode } from '../../../src/core/errors.ts';
 import { answerErrors } from '../../../src/protocols/http/answer-errors.ts';
 import type { HttpEnv } from '../../../src/protocols/http/env.ts';
+import { problemsBy } from '../../../src/protocols/http/problem.ts';
 
 describe('the log', () => {
   test.each<[UploadErrorCode, boolean]>([
@@ -18,10 +19,13 @@ describe('the log', () => {
     const faults: UploadError[] = [];
     const app = new Hono<HttpEnv>();
     app.onError(
-      answerErrors(() => ({ status: 503, title: 'Not now' }), {
-        onFault: (_, error) => faults.push(error),
-        onBug: expect.fail,
-      }),
+      answerErrors(
+        problemsBy(() => ({ status: 503, title: 'Not now' })),
+        {
+          onFault: (_, error) => faults.push(error),
+          onBug: expect.fail,
+        },
+      ),
     );
     const error = new UploadError(code, 'Try again.');
     app.get('/', () => {

@@ -491,6 +491,18 @@ describe.each(await allStores())('resumable uploads for HTTP on %s', (store) => 
       },
     );
 
+    test('is ended by a newer one, which is told how much of it is kept', async () => {
+      const bytes = bytesOf(2 * MiB, 'newer');
+      const { path, exchange } = await hanging('newer', bytes);
+      const refusal = await patch(path, 0, '?1', bytes);
+      const offset = Number(refusal.headers['upload-offset']);
+      expect(offset).toBeGreaterThan(0);
+      expectProblem(refusal, 409, { 'expected-offset': offset, 'provided-offset': 0 });
+      expect((await patch(path, offset, '?1', bytes.subarray(offset))).status).toBe(200);
+      exchange.request.destroy();
+      await expectObject('newer', bytes);
+    });
+
     test('is ended by DELETE', async () => {
       const { path, exchange } = await hanging('cancelled', bytesOf(2 * MiB, 'cancelled'));
       expect((await send('DELETE', path)).status).toBe(204);
