@@ -12,6 +12,11 @@ export function keptDigests({ protocol, digest }: Upload): readonly DigestAlgori
   return [...kept];
 }
 
+/** Google's clients are told the MD5 of the whole: it is carried along with what comes in order. */
+export function carriesMd5({ protocol }: Upload): boolean {
+  return protocol === 'google';
+}
+
 /** What runs of any size are compared by has to be kept of each, also where a REST upload gets its bytes in ranges. */
 export function keptRunDigests(upload: Upload): readonly DigestAlgorithm[] {
   const kept = keptDigests(upload);

@@ -4,7 +4,7 @@ import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } f
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOwnBytes } from './find.ts';
 import { keepLease } from './keep-lease.ts';
-import { keptDigests } from './kept-digests.ts';
+import { carriesMd5, keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { isUnknownUpload, loseUpload, movedOnError } from './lose.ts';
@@ -74,7 +74,7 @@ async function storePart(
   const { etag, digests } = await sendToStore(deps, live, input, upload);
   const part: Part = { partNumber: input.partNumber, offset, sizeBytes: input.sizeBytes, etag, digests };
   // It may take the place of bytes that a running MD5 has seen.
-  if (upload.protocol === 'google') await deps.records.dropDigestChain(upload.id);
+  if (carriesMd5(upload)) await deps.records.dropDigestChain(upload.id);
   await commitPart(deps, attempt, input, part, fixesSize);
   deps.events.emit({
     type: 'part_stored',

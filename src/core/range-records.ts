@@ -92,7 +92,7 @@ export type CommittedFragment =
 
 /**
  * The records of ranges: bytes at any offset of an upload in the planned layout. Durable runs of one upload never
- * overlap. Every method is one round trip, and serial with the others for one upload.
+ * overlap. What leases or commits is one round trip, and one upload's come one after the other.
  */
 export interface RangeRecords {
   /** Writes the layout where none is decided; returns the upload with the one that holds. */

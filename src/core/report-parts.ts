@@ -4,6 +4,7 @@ import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { isSameEtag, unquoted } from './etag.ts';
 import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
+import { carriesMd5 } from './kept-digests.ts';
 import { rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
 import { toldOf } from './lose.ts';
@@ -62,7 +63,7 @@ export async function reportParts(
     fixesSizeBytes ??= place.endsUploadAt;
   }
   requireTotal(deps, upload, agreed);
-  if (upload.protocol === 'google') await deps.records.dropDigestChain(upload.id);
+  if (carriesMd5(upload)) await deps.records.dropDigestChain(upload.id);
   const adopted = await deps.records.adoptParts({ uploadId: upload.id, parts: agreed, fixesSizeBytes });
   if (adopted.kind !== 'adopted') {
     if (adopted.kind === 'busy') {

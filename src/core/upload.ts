@@ -10,7 +10,7 @@ export const abortReasons = ['requested', 'superseded', 'expired', 'lost', 'not_
 export type AbortReason = (typeof abortReasons)[number];
 
 /** The front that opened an upload. */
-export const protocols = ['rest', 'content-range', 'google', 'tus', 'ietf', 'uppy', 'chunk-form'] as const;
+export const protocols = ['rest', 'content-range', 'google', 'tus', 'ietf'] as const;
 export type Protocol = (typeof protocols)[number];
 
 /** One object on its way into one bucket. Sizes and offsets are bytes. */

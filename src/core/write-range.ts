@@ -10,6 +10,7 @@ import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { requireOpen, requireThere } from './find.ts';
 import { keepWhatCame } from './keep-what-came.ts';
+import { carriesMd5 } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
@@ -97,9 +98,9 @@ async function writeAs(deps: Deps, input: WriteRangeInput, writer: LiveAttempt |
     await decideLayout(deps, requireOpen(upload), { chunkSizeBytes: input.chunkSizeBytes, totalBytes }),
   );
   const isAppend = input.mode === 'append';
-  const saved = upload.protocol === 'google' && isAppend ? await chainBefore(deps, upload, offset) : undefined;
-  // Google's clients are told the MD5 of the whole.
-  const chain = upload.protocol === 'google' && isAppend ? await startMd5(saved) : undefined;
+  const hasChain = carriesMd5(upload) && isAppend;
+  const saved = hasChain ? await chainBefore(deps, upload, offset) : undefined;
+  const chain = hasChain ? await startMd5(saved) : undefined;
   const writerId = writer?.attemptId;
   const stated = StatedDigests.of(input.digests);
   const write = new RangeWrite(deps, {

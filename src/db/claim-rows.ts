@@ -10,7 +10,7 @@ import { fromNow } from './time.ts';
 
 type UploadRow = typeof uploads.$inferSelect;
 
-/** Who may complete or abort an upload, and how that ends. Each change is a compare-and-set on the claim. */
+/** Who may complete or abort an upload, and how that ends. Each change is a compare-and-set on the claim, or on the state. */
 export function claimRows(
   connection: Connection,
 ): Pick<
@@ -25,17 +25,16 @@ export function claimRows(
   | 'reopen'
   | 'finishAbort'
 > {
-  /** Writes `changes` if the row is in one of these states under this claim. */
+  /** Writes `changes` if the row is under this claim. */
   const change = (
     input: { readonly id: string; readonly claimId: string },
     changes: Partial<Record<keyof UploadRow, unknown>>,
-    condition = sql`true`,
   ) =>
     connection.run(async (db) => {
       const [row] = await db
         .update(uploads)
         .set({ updatedAt: sql`now()`, ...(changes as object) })
-        .where(and(eq(uploads.id, input.id), eq(uploads.claimId, input.claimId), condition))
+        .where(and(eq(uploads.id, input.id), eq(uploads.claimId, input.claimId)))
         .returning();
       return row && toUpload(row);
     });
