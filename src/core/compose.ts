@@ -3,7 +3,7 @@ import type { Deps } from './deps.ts';
 import { combinableAlgorithms, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import type { OpenUpload } from './find.ts';
-import { keepLease } from './keep-lease.ts';
+import { holdSlot } from './hold-slot.ts';
 import { finishDigests } from './kept-digests.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { isUnknownUpload, loseUpload } from './lose.ts';
@@ -20,13 +20,12 @@ import type { Fragment, Part } from './upload.ts';
  * @throws UploadError; DisplacedError where another has the slot, or the upload takes nothing any more
  */
 export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredSlot): Promise<void> {
-  const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: slot.attemptId };
   // The lease began with the call that told of the slot.
   const heldUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs / 2;
-  const live = deps.attempts.begin(slot.attemptId, heldUntilMs);
-  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
+  const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: slot.attemptId };
+  const held = holdSlot(deps, address, heldUntilMs);
   try {
-    const part = await storeAgain(deps, upload, slot, live);
+    const part = await storeAgain(deps, upload, slot, held.live);
     const committed = await deps.records.commitRangePart({
       uploadId: upload.id,
       attemptId: slot.attemptId,
@@ -41,15 +40,12 @@ export async function composeSlot(deps: Deps, upload: OpenUpload, slot: CoveredS
       sizeBytes: part.sizeBytes,
     });
   } catch (error) {
-    const refused = error instanceof StoreError && error.kind !== 'unavailable';
-    const uncertain = live.isSealed && !refused;
-    await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...address, uncertain }));
+    await held.giveBack(error);
     for (const { id } of slot.fragments) deps.held.drop(id);
     const hasMovedOn = isUnknownUpload(error) && !(await loseUpload(deps, upload));
     throw hasMovedOn ? new DisplacedError() : toUploadError(error);
   } finally {
-    stopRenewing();
-    live.end();
+    held.end();
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { keepLease } from './keep-lease.ts';
+import { holdSlot } from './hold-slot.ts';
 import { leaseSlot } from './lease-slot.ts';
 import { DisplacedError } from './live-attempts.ts';
 import type { ByteRange, ObjectAddress } from './object-store.ts';
@@ -30,10 +30,9 @@ export async function copyPart(
   const { partNumber, offset, sizeBytes, source, digests } = input;
   const attempt = { uploadId: input.uploadId, partNumber, attemptId: deps.newLeaseId() };
   const { upload, heldUntilMs } = await leaseSlot(deps, input.principal, attempt, () => undefined);
-  const live = deps.attempts.begin(attempt.attemptId, heldUntilMs);
-  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...attempt, leaseMs }));
+  const held = holdSlot(deps, attempt, heldUntilMs);
   try {
-    live.seal();
+    held.live.seal();
     const { etag } = await tellingFaults(deps, 'copyPart', upload.id, () =>
       deps.store.copyPart(
         { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId, partNumber, source },
@@ -44,11 +43,10 @@ export async function copyPart(
     await commitPart(deps, attempt, input, part, false);
     deps.events.emit({ type: 'part_stored', uploadId: upload.id, partNumber, sizeBytes });
   } catch (error) {
-    await settleFailure(deps, attempt, upload, { error, sealed: true });
+    await settleFailure(deps, held, upload, error);
     if (!(error instanceof DisplacedError)) throw toUploadError(error);
     throw new UploadError('busy', 'The part is in other hands now.', { retryAfterSeconds: 1, cause: error });
   } finally {
-    stopRenewing();
-    live.end();
+    held.end();
   }
 }

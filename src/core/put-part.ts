@@ -3,12 +3,11 @@ import type { Deps } from './deps.ts';
 import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { findUpload, notOpen, type OpenUpload, requireOwnBytes } from './find.ts';
-import { keepLease } from './keep-lease.ts';
+import { type HeldSlot, holdSlot } from './hold-slot.ts';
 import { carriesMd5, keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { isUnknownUpload, loseUpload, movedOnError } from './lose.ts';
-import { StoreError } from './object-store.ts';
 import { beyondSizeError, laterBytesError, placeOfPart, requireLimits } from './place-part.ts';
 import type { Principal } from './principal.ts';
 import { receive } from './receive.ts';
@@ -48,17 +47,15 @@ export async function putPart(deps: Deps, input: PutPartInput): Promise<Part> {
     if (!input.isOfSources) requireOwnBytes(upload);
     placeOfPart(upload, part, input, deps.settings);
   });
-  const live = deps.attempts.begin(attempt.attemptId, slot.heldUntilMs);
-  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...attempt, leaseMs }));
+  const held = holdSlot(deps, attempt, slot.heldUntilMs);
   try {
-    if (isKnownSame(slot.part, input)) return await acknowledgeAgain(deps, attempt, live, input, slot.part);
-    return await storePart(deps, attempt, live, input, slot);
+    if (isKnownSame(slot.part, input)) return await acknowledgeAgain(deps, attempt, held.live, input, slot.part);
+    return await storePart(deps, attempt, held.live, input, slot);
   } catch (error) {
-    await settleFailure(deps, attempt, slot.upload, { error, sealed: live.isSealed });
+    await settleFailure(deps, held, slot.upload, error);
     throw await explain(deps, input, error);
   } finally {
-    stopRenewing();
-    live.end();
+    held.end();
   }
 }
 
@@ -159,15 +156,9 @@ async function sendToStore(
   return { etag, digests: { ...computed, ...(forwardsMd5 === undefined ? {} : { md5: forwardsMd5 }) } };
 }
 
-/** Frees the slot at once, and remembers where the store may still be at work. */
-export async function settleFailure(
-  deps: Deps,
-  attempt: AttemptAddress,
-  upload: OpenUpload,
-  { error, sealed }: { error: unknown; sealed: boolean },
-): Promise<void> {
-  const refused = error instanceof StoreError && error.kind !== 'unavailable';
-  await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...attempt, uncertain: sealed && !refused }));
+/** The part will not count. */
+export async function settleFailure(deps: Deps, held: HeldSlot, upload: OpenUpload, error: unknown): Promise<void> {
+  await held.giveBack(error);
   if (isUnknownUpload(error)) await loseUpload(deps, upload);
 }
 

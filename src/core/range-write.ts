@@ -12,6 +12,7 @@ import type { DigestChainState, RangeRefusal, WantedRange } from './range-record
 import type { RunningMd5 } from './running-md5.ts';
 import type { StatedDigests } from './stated-digests.ts';
 import type { Run, Upload } from './upload.ts';
+import type { AttemptAddress } from './upload-records.ts';
 import type { WholeMd5 } from './whole-md5.ts';
 
 /** An append writer that was asked to stop may still commit for so long. */
@@ -230,8 +231,12 @@ export class RangeWrite {
   }
 
   /** Gives a slot back of which nothing was sent. */
-  dropUnused({ partNumber }: Slot, attemptId: string): Promise<void> {
-    return this.deps.records.dropAttempt({ uploadId: this.upload.id, partNumber, attemptId, uncertain: false });
+  dropUnused(slot: Slot, attemptId: string): Promise<void> {
+    return this.deps.records.dropAttempt({ ...this.addressOf(slot, attemptId), uncertain: false });
+  }
+
+  addressOf({ partNumber }: Slot, attemptId: string): AttemptAddress {
+    return { uploadId: this.upload.id, partNumber, attemptId };
   }
 
   /** Stores a piece, and counts it or lets it wait for the digests of the body. @throws what it is given up for */

@@ -4,7 +4,7 @@ import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
 import { type OpenUpload, requireOpen } from './find.ts';
 import { freeBuffer } from './free-buffer.ts';
-import { keepLease } from './keep-lease.ts';
+import { holdSlot } from './hold-slot.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { expectedNext, followChunk, giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
@@ -62,15 +62,13 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
   if (begun.kind === 'not_whole') return false;
   const upload = requireOpen(begun.upload);
   const { partNumber } = slot;
-  const address = { uploadId: upload.id, partNumber, attemptId: begun.attemptId };
-  const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
-  const stopRenewing = keepLease(deps, live, (leaseMs) => records.renewAttempt({ ...address, leaseMs }));
+  const held = holdSlot(deps, write.addressOf(slot, begun.attemptId), begun.heldUntilMs);
   let part: StoredPart | undefined;
   let chain: DigestChainState | undefined;
   await write.carry({
     offset: slot.offset,
     store: async () => {
-      live.seal();
+      held.live.seal();
       const digest = new RunDigests(upload, slot);
       for (const chunk of chunks) digest.update(chunk);
       const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
@@ -84,14 +82,10 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
     },
     commit: () => write.commitPart(begun.attemptId, part, chain),
     giveUp: async (reason) => {
-      const refused = reason instanceof StoreError && reason.kind !== 'unavailable';
-      await deps.leftLeases.giveBack(() => records.dropAttempt({ ...address, uncertain: !refused }));
+      await held.giveBack(reason);
       return told(deps, upload, reason);
     },
-    end: () => {
-      stopRenewing();
-      live.end();
-    },
+    end: held.end,
   });
   return true;
 }
@@ -171,7 +165,7 @@ async function storeFragment(
   const commit = async () => {
     const next = expectedNext(write, to);
     const keptUntilMs = deps.clock.now().getTime() + deps.settings.leaseMs;
-    const composition = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: deps.newLeaseId() };
+    const composition = write.addressOf(slot, deps.newLeaseId());
     const committing = records.commitFragment({
       uploadId: upload.id,
       fragmentId,

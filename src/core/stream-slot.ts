@@ -3,11 +3,10 @@ import { CheckpointError } from './checkpoints.ts';
 import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
-import { keepLease } from './keep-lease.ts';
+import { holdSlot } from './hold-slot.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
 import { toldOf } from './lose.ts';
-import { StoreError } from './object-store.ts';
 import type { DigestChainState } from './range-records.ts';
 import type { RangeWrite, StoredPart } from './range-write.ts';
 import { requireEnd } from './require-end.ts';
@@ -55,9 +54,7 @@ export async function streamSlot(
   if (begun.kind === 'not_whole') return undefined;
   const upload = requireOpen(begun.upload);
   const reader = read();
-  const address = { uploadId: upload.id, partNumber: slot.partNumber, attemptId: begun.attemptId };
-  const live = deps.attempts.begin(begun.attemptId, begun.heldUntilMs);
-  const stopRenewing = keepLease(deps, live, (leaseMs) => deps.records.renewAttempt({ ...address, leaseMs }));
+  const { live, giveBack, end } = holdSlot(deps, write.addressOf(slot, begun.attemptId), begun.heldUntilMs);
   const digest = new RunDigests(upload, slot);
   const isRead = Promise.withResolvers<void>();
   const body = new SlotBody({
@@ -167,7 +164,6 @@ export async function streamSlot(
     },
     giveUp: async (reason) => {
       const cause = body.failure ?? reason;
-      const refused = cause instanceof StoreError && cause.kind !== 'unavailable';
       // The store has failed for good: nobody reads on.
       body.fail(cause instanceof Error ? cause : new Error(String(cause)));
       if (!(cause instanceof CheckpointError)) reader.fail(cause);
@@ -181,14 +177,10 @@ export async function streamSlot(
       } else {
         body.dispose();
       }
-      const uncertain = live.isSealed && !refused;
-      await deps.leftLeases.giveBack(() => deps.records.dropAttempt({ ...address, uncertain }));
+      await giveBack(cause);
       return toldOf(deps, upload, cause);
     },
-    end: () => {
-      stopRenewing();
-      live.end();
-    },
+    end,
   });
   // Both are awaited by the caller, one after the other.
   stored.catch(() => undefined);
