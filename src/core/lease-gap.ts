@@ -25,11 +25,16 @@ export interface LeasedGap {
   end(): void;
 }
 
-/** Leases the first gap of a range, unless that is the place that was expected next. @throws UploadError */
+/**
+ * Leases the first gap of a range, unless that is the place that was expected next.
+ * @param asks whether others who have it are asked to give way
+ * @throws UploadError
+ */
 export async function leaseGap(
   write: RangeWrite,
   slot: Slot,
   range: { readonly from: number; readonly to: number },
+  asks = true,
 ): Promise<LeasedGap> {
   const { deps, upload } = write;
   const expected = mayBeExpected(write) ? deps.expectedPlaces.take(upload.id, range) : undefined;
@@ -37,12 +42,11 @@ export async function leaseGap(
     return keepGap(deps, expected, { runs: [], gap: range, isExpected: true, heldUntilMs: expected.keptUntilMs });
   }
   const name = nameFragment(deps, upload.id);
-  const { runs, gap, attemptId, heldUntilMs } = await write.lease(
-    slot,
-    range,
-    (wanted) => deps.records.beginFragment({ ...wanted, ...name }),
-    (attemptId) => deps.records.withdrawFragment({ fragmentId: name.fragmentId, attemptId }),
-  );
+  const { runs, gap, attemptId, heldUntilMs } = await write.lease(slot, range, {
+    begin: (wanted) => deps.records.beginFragment({ ...wanted, ...name }),
+    drop: (attemptId) => deps.records.withdrawFragment({ fragmentId: name.fragmentId, attemptId }),
+    asks,
+  });
   return keepGap(deps, { ...name, attemptId }, { runs, gap, isExpected: false, heldUntilMs });
 }
 

@@ -6,6 +6,7 @@ import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
+import { Pieces } from './pieces.ts';
 import type { Principal } from './principal.ts';
 import { busyError, endedError, gapError, refusalError, sizeError } from './range-errors.ts';
 import type { DigestChainState, RangeRefusal, WantedRange } from './range-records.ts';
@@ -28,15 +29,21 @@ export interface StoredPart {
   readonly runs: readonly Run[];
 }
 
-/** A part or fragment that is leased: it is stored, then it counts, or it is given up. */
-export interface Piece {
-  readonly offset: number;
-  store(): Promise<void>;
-  commit(): Promise<void>;
-  /** It will not count, for this reason where there is one. @returns the error to be thrown */
-  giveUp(reason?: unknown): Promise<unknown>;
-  /** Ends its lease. */
-  end(): void;
+interface ByteSpan {
+  readonly from: number;
+  readonly to: number;
+}
+
+type Begun = { readonly kind: 'begun' | 'not_whole'; readonly upload: Upload };
+
+type Leased<T> = T & { readonly attemptId: string; readonly heldUntilMs: number };
+
+interface Leasing<T extends Begun> {
+  begin(wanted: WantedRange): Promise<T | RangeRefusal>;
+  /** Gives back what `begin` leased. */
+  drop(attemptId: string): Promise<void>;
+  /** `false`: who is in the way may be newer, and is not asked to give way. */
+  readonly asks?: boolean;
 }
 
 /** One request that writes a range: what its pieces have in common. */
@@ -54,6 +61,7 @@ export class RangeWrite {
   readonly stated: StatedDigests | undefined;
   /** The last byte counts only if these are true of the whole body. */
   readonly whole: StatedDigests | WholeMd5 | undefined;
+  readonly pieces: Pieces;
   /** Where the body's first byte belongs. */
   readonly bodyStart: number;
   /** Where the body ends, if its length is known. */
@@ -67,8 +75,6 @@ export class RangeWrite {
   ownsBuffers = true;
   /** The client has gone or was displaced: what it left is stored only where nobody is in the way. */
   isLeaving = false;
-  /** Others came first to the place that was expected of it: they may be newer, so it waits for them, and asks nobody to go. */
-  isTooLate = false;
   /** Of an append that is not exact: what came in order before this offset is passed over. */
   skipsTo = 0;
   /** What was durable before this offset when it came, by others or out of order, is passed over where it can't be compared. */
@@ -79,7 +85,6 @@ export class RangeWrite {
   hasEndedTerm = false;
   /** As the records told it last. */
   upload: PlannedUpload;
-  #waiting: Piece[] = [];
   /** Its first lease was given. */
   #hasEntered = false;
   /** Where the durable bytes end that others had stored behind its own. */
@@ -87,22 +92,23 @@ export class RangeWrite {
 
   constructor(
     deps: Deps,
-    input: {
-      readonly principal: Principal;
-      readonly upload: PlannedUpload;
-      readonly isAppend: boolean;
-      readonly isExact: boolean;
-      readonly completes: boolean;
-      readonly writerId: string | undefined;
-      readonly totalBytes: number | undefined;
-      readonly chain: RunningMd5 | undefined;
-      readonly stated: StatedDigests | undefined;
-      readonly whole: StatedDigests | WholeMd5 | undefined;
-      readonly bodyStart: number;
-      readonly bodyEnd: number | undefined;
-      readonly checkpoint: Checkpoint | undefined;
-      readonly onOffset: ((offset: number) => void) | undefined;
-    },
+    input: Pick<
+      RangeWrite,
+      | 'principal'
+      | 'upload'
+      | 'isAppend'
+      | 'isExact'
+      | 'completes'
+      | 'writerId'
+      | 'totalBytes'
+      | 'chain'
+      | 'stated'
+      | 'whole'
+      | 'bodyStart'
+      | 'bodyEnd'
+      | 'checkpoint'
+      | 'onOffset'
+    >,
   ) {
     this.deps = deps;
     this.principal = input.principal;
@@ -114,6 +120,7 @@ export class RangeWrite {
     this.totalBytes = input.totalBytes;
     this.chain = input.chain;
     this.stated = input.stated;
+    this.pieces = new Pieces({ wait: input.stated !== undefined });
     this.whole = input.whole;
     this.bodyStart = input.bodyStart;
     this.bodyEnd = input.bodyEnd;
@@ -145,16 +152,14 @@ export class RangeWrite {
   }
 
   /**
-   * Leases what `begin` asks for. Who is in the way is asked to give way, and waited for.
-   * @param drop gives back what `begin` leased
+   * Leases a range. Who is in the way is waited for, and asked to give way where it is older.
    * @throws UploadError
    */
-  async lease<T extends { readonly kind: 'begun' | 'not_whole'; readonly upload: Upload }>(
+  async lease<T extends Begun>(
     slot: Slot,
-    range: { readonly from: number; readonly to: number },
-    begin: (wanted: WantedRange) => Promise<T | RangeRefusal>,
-    drop: (attemptId: string) => Promise<void>,
-  ): Promise<T & { readonly attemptId: string; readonly heldUntilMs: number }> {
+    range: ByteSpan,
+    { begin, drop, asks = true }: Leasing<T>,
+  ): Promise<Leased<T>> {
     const { deps, upload, principal } = this;
     const { clock, settings } = deps;
     const startedMs = clock.now().getTime();
@@ -210,10 +215,10 @@ export class RangeWrite {
         await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
-      if (this.isTooLate && waitedMs > displaceAfterMs) throw new DisplacedError();
+      if (!asks && waitedMs > displaceAfterMs) throw new DisplacedError();
       // Of a process that is not known to be gone: nobody gives it way before it runs out.
       if (waitedMs > settings.leaseMs + 1000) throw busyError(begun.retryAfterMs);
-      if (holder.id !== asked && !this.isTooLate) await this.#askToYield(holder);
+      if (holder.id !== asked && asks) await this.#askToYield(holder);
       asked = holder.id;
       if (deps.attempts.find(holder.id) === undefined && (await deps.records.endDeadLeases(upload.id))) continue;
       await clock.sleep(pollMs);
@@ -223,15 +228,20 @@ export class RangeWrite {
 
   /** Makes an append writer known that does not know yet where its first piece ends. @throws UploadError */
   async enter(slot: Slot, at: number): Promise<void> {
-    const { records } = this.deps;
-    const range = { from: at, to: at + 1 };
-    const drop = (attemptId: string) => this.dropUnused(slot, attemptId);
-    const entered = await this.lease(slot, range, (wanted) => records.beginRangePart(wanted), drop);
-    if (entered.kind !== 'not_whole') await drop(entered.attemptId);
+    const entered = await this.leasePart(slot, { from: at, to: at + 1 });
+    if (entered.kind !== 'not_whole') await this.#dropUnused(slot, entered.attemptId);
+  }
+
+  /** Leases a slot for its part: `not_whole` where the range is not all of it, or some of it is durable. @throws UploadError */
+  leasePart(slot: Slot, range: ByteSpan): Promise<Leased<Begun>> {
+    return this.lease(slot, range, {
+      begin: (wanted) => this.deps.records.beginRangePart(wanted),
+      drop: (attemptId) => this.#dropUnused(slot, attemptId),
+    });
   }
 
   /** Gives a slot back of which nothing was sent. */
-  dropUnused(slot: Slot, attemptId: string): Promise<void> {
+  #dropUnused(slot: Slot, attemptId: string): Promise<void> {
     return this.deps.records.dropAttempt({ ...this.addressOf(slot, attemptId), uncertain: false });
   }
 
@@ -239,18 +249,10 @@ export class RangeWrite {
     return { uploadId: this.upload.id, partNumber, attemptId };
   }
 
-  /** Stores a piece, and counts it or lets it wait for the digests of the body. @throws what it is given up for */
-  async carry(piece: Piece): Promise<void> {
-    await step(piece, 'store');
-    if (this.stated === undefined) await count(piece);
-    else this.#waiting.push(piece);
-  }
-
-  /** The body is whole: what waits for that counts, in its order. @throws UploadError `digest_mismatch`, … */
+  /** The body is whole: what waits for that counts. @throws UploadError `digest_mismatch`, … */
   async settle(): Promise<void> {
     await this.verify();
-    this.#waiting.sort((a, b) => a.offset - b.offset);
-    for (let piece = this.#waiting.shift(); piece !== undefined; piece = this.#waiting.shift()) await count(piece);
+    await this.pieces.count();
   }
 
   /** Shown all bytes of the body in their order. */
@@ -263,16 +265,6 @@ export class RangeWrite {
   async verify(): Promise<void> {
     await this.stated?.verify();
     await this.whole?.verify();
-  }
-
-  /** What waits will not count. */
-  async drop(): Promise<void> {
-    for (const piece of this.#waiting.splice(0)) {
-      await piece
-        .giveUp()
-        .catch(() => undefined)
-        .finally(() => piece.end());
-    }
   }
 
   /** Records a part that is stored. @throws what speaks against it */
@@ -353,19 +345,6 @@ export class RangeWrite {
         attemptId: holder.id,
       });
     }
-  }
-}
-
-async function count(piece: Piece): Promise<void> {
-  await step(piece, 'commit');
-  piece.end();
-}
-
-async function step(piece: Piece, name: 'store' | 'commit'): Promise<void> {
-  try {
-    await piece[name]();
-  } catch (error) {
-    throw await piece.giveUp(error).finally(() => piece.end());
   }
 }
 

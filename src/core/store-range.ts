@@ -39,7 +39,6 @@ export async function storeRange(write: RangeWrite, slot: Slot, bytes: HeldBytes
     if (fillsSlot && leased === undefined && (await storeWhole(write, slot, bytes))) return;
     isHeld = await storeGaps(write, slot, bytes, leased);
   } finally {
-    write.isTooLate = false;
     if (!isHeld) release(write, bytes);
   }
 }
@@ -52,20 +51,14 @@ export function release({ deps, ownsBuffers }: RangeWrite, { chunks, countedByte
 /** As the slot's part, straight from memory. `false`: some of it is durable already. */
 async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes }: HeldBytes): Promise<boolean> {
   const { deps } = write;
-  const { records } = deps;
-  const begun = await write.lease(
-    slot,
-    { from: at, to: at + sizeBytes },
-    (wanted) => records.beginRangePart(wanted),
-    (attemptId) => write.dropUnused(slot, attemptId),
-  );
+  const begun = await write.leasePart(slot, { from: at, to: at + sizeBytes });
   if (begun.kind === 'not_whole') return false;
   const upload = requireOpen(begun.upload);
   const { partNumber } = slot;
   const held = holdSlot(deps, write.addressOf(slot, begun.attemptId), begun.heldUntilMs);
   let part: StoredPart | undefined;
   let chain: DigestChainState | undefined;
-  await write.carry({
+  await write.pieces.carry({
     offset: slot.offset,
     store: async () => {
       held.live.seal();
@@ -100,9 +93,10 @@ async function storeGaps(
   const { deps } = write;
   const end = bytes.at + bytes.sizeBytes;
   let next = leased;
+  let isTooLate = false;
   let attempt = 1;
   for (let at = bytes.at; at < end; ) {
-    const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }));
+    const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }, !isTooLate));
     next = undefined;
     try {
       const readBack = readBackOf(deps, requireOpen(write.upload));
@@ -127,7 +121,7 @@ async function storeGaps(
       attempt = 1;
     } catch (error) {
       if (lease.isExpected && error instanceof DisplacedError) {
-        write.isTooLate = true;
+        isTooLate = true;
         continue;
       }
       if (!mayPass(error) || attempt === storeTries) throw await told(deps, requireOpen(write.upload), error);
@@ -203,7 +197,7 @@ async function storeFragment(
     }
   };
   try {
-    await write.carry({
+    await write.pieces.carry({
       offset: from,
       store: async () => {
         // Who was displaced may commit what it holds: the records decide.

@@ -45,12 +45,7 @@ export async function streamSlot(
   // Who began them throws it.
   before.catch(() => undefined);
   const range = { from: slot.offset, to: slot.offset + slot.sizeBytes };
-  const begun = await write.lease(
-    slot,
-    range,
-    (wanted) => deps.records.beginRangePart(wanted),
-    (attemptId) => write.dropUnused(slot, attemptId),
-  );
+  const begun = await write.leasePart(slot, range);
   if (begun.kind === 'not_whole') return undefined;
   const upload = requireOpen(begun.upload);
   const reader = read();
@@ -148,7 +143,7 @@ export async function streamSlot(
 
   const received = receive();
   let part: StoredPart | undefined;
-  const stored = write.carry({
+  const stored = write.pieces.carry({
     offset: slot.offset,
     store: async () => {
       const { etag } = await store();

@@ -136,7 +136,7 @@ async function writeAs(deps: Deps, input: WriteRangeInput, writer: LiveAttempt |
   } catch (error) {
     throw error instanceof DisplacedError ? await write.explain(error) : error;
   } finally {
-    await write.drop();
+    await write.pieces.drop();
     writer?.end();
     stopRenewing();
     if (writerId !== undefined && !write.hasEndedTerm) {
