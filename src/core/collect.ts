@@ -1,6 +1,6 @@
 import { type BodyReader, lengthError } from './body-reader.ts';
 import { compareRun, unverifiableError } from './compare-runs.ts';
-import { largestFragmentBytes } from './keep-what-came.ts';
+import { largestFragmentBytes, smallestFragmentBytes } from './fragment-sizes.ts';
 import type { Slot } from './layout.ts';
 import { giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
 import type { RangeWrite } from './range-write.ts';
@@ -9,8 +9,6 @@ import { release, storeRange } from './store-range.ts';
 import { isWorthKeeping } from './stream-slot.ts';
 import type { Run } from './upload.ts';
 
-/** With the budget used up, so much of a body is collected on top of it. */
-const smallestFragmentBytes = 64 * 1024;
 /** While memory is tight, what a slow client has sent is stored after so long, as soon as it is that much. */
 const slowAfterMs = 2_000;
 

@@ -56,7 +56,7 @@ export async function completeUpload(deps: Deps, input: CompleteInput): Promise<
       });
     }
     if (await deps.records.endDeadLeases(upload.id)) continue;
-    await deps.clock.sleep(pollMs);
+    await deps.clock.sleep(pollMs, deps.halted);
     pollMs = Math.min(pollMs * 2, slowestPollMs);
   }
 }

@@ -141,7 +141,7 @@ async function finish(deps: Deps, claim: HeldClaim, etag: string): Promise<Uploa
   for (let look = 1; look <= 5; look++) {
     const now = await deps.records.find(claim.upload.tenant, claim.upload.id);
     if (now?.state === 'completed') return now;
-    await deps.clock.sleep(200);
+    await deps.clock.sleep(200, deps.halted);
   }
   throw new UploadError('busy', 'The upload is being completed elsewhere. Try again.', { retryAfterSeconds: 1 });
 }

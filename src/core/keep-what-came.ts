@@ -1,11 +1,11 @@
 import { CheckpointError } from './checkpoints.ts';
+import { carefulFragmentBytes, largestFragmentBytes } from './fragment-sizes.ts';
 import type { Slot } from './layout.ts';
 import type { RangeWrite } from './range-write.ts';
 import { type HeldBytes, release, storeRange } from './store-range.ts';
-import { isWorthKeeping, markCareful, type StreamedSlot } from './stream-slot.ts';
+import { isWorthKeeping, type StreamedSlot } from './stream-slot.ts';
 
-/** The largest fragment: what is held for it until it is stored. */
-export const largestFragmentBytes = 8 * 1024 * 1024;
+const carefulForMs = 600_000;
 
 /**
  * When the client breaks off in the middle of a slot, or a checkpoint is wanted, what came becomes fragments.
@@ -38,7 +38,7 @@ export async function keepWhatCame(
     if (kept === undefined) {
       // Small fragments help nobody whose body counts as a whole or not at all.
       if (isWorthKeeping(error) && streamed.receivedBytes() > 0 && write.stated === undefined) {
-        await markCareful(write.deps, write.upload.id, streamed.receivedBytes());
+        await markCareful(write, streamed.receivedBytes());
       }
     } else {
       const pieces = [...piecesOf(kept)];
@@ -49,6 +49,12 @@ export async function keepWhatCame(
     }
     throw error;
   }
+}
+
+/** Nothing of the slot was held, and so it was lost: what comes next goes to the store in fragments that get through. */
+async function markCareful({ deps, upload }: RangeWrite, receivedBytes: number): Promise<void> {
+  const fragmentBytes = carefulFragmentBytes(receivedBytes);
+  await deps.records.markCareful({ uploadId: upload.id, fragmentBytes, forMs: carefulForMs }).catch(() => undefined);
 }
 
 /** One after the other; those behind one that fails are let go. */

@@ -1,13 +1,10 @@
 import type { Deps } from './deps.ts';
-import type { ExpectedPlace } from './expected-places.ts';
+import { mayBeExpected } from './expect-next.ts';
 import { keepLease } from './keep-lease.ts';
-import { largestFragmentBytes } from './keep-what-came.ts';
 import type { Slot } from './layout.ts';
 import type { LiveAttempt } from './live-attempts.ts';
-import { newId } from './random.ts';
-import type { NextFragment } from './range-records.ts';
 import type { RangeWrite } from './range-write.ts';
-import { stagingKeyOf } from './read-fragment.ts';
+import { nameFragment } from './read-fragment.ts';
 import type { Run } from './upload.ts';
 
 /** A gap of a slot that is leased for a fragment, and what is durable around it. */
@@ -50,41 +47,6 @@ export async function leaseGap(
   return keepGap(deps, { ...name, attemptId }, { runs, gap, isExpected: false, heldUntilMs });
 }
 
-/**
- * The place of the chunk that is expected behind the last one of this request, to go on record with that one's commit.
- * @param end of what is committed
- */
-export function expectedNext(write: RangeWrite, end: number): NextFragment | undefined {
-  const { deps, upload, bodyStart, bodyEnd } = write;
-  const size = upload.sizeBytes;
-  if (!mayBeExpected(write) || end !== bodyEnd || upload.carefulFragmentBytes !== undefined) return undefined;
-  if (size === undefined || end >= size) return undefined;
-  if (!deps.expectedPlaces.isExpectedAfter(upload.id, { from: bodyStart, to: end })) return undefined;
-  const slot = write.slotAt(end);
-  const sizeBytes = Math.min(end - bodyStart, slot.offset + slot.sizeBytes - end, largestFragmentBytes);
-  // A chunk that fills its slot is no fragment.
-  if (sizeBytes === slot.sizeBytes) return undefined;
-  return {
-    partNumber: slot.partNumber,
-    from: end,
-    to: end + sizeBytes,
-    ...nameFragment(deps, upload.id),
-    attemptId: deps.newLeaseId(),
-  };
-}
-
-/** What is durable now ends this request's chunk, if it ends there. @param next the place behind it, where it is on record */
-export function followChunk(write: RangeWrite, end: number, next: ExpectedPlace | undefined): void {
-  const { deps, upload, bodyStart, bodyEnd } = write;
-  if (!mayBeExpected(write) || end !== bodyEnd) return;
-  deps.expectedPlaces.follow(upload.id, { from: bodyStart, to: end }, next);
-}
-
-/** Whoever is too late at an expected place stores its bytes again: what has to wait for the digests of its body can't. */
-function mayBeExpected({ isAppend, stated }: RangeWrite): boolean {
-  return !isAppend && stated === undefined;
-}
-
 /** A gap that is on record. */
 function keepGap(
   deps: Deps,
@@ -108,9 +70,4 @@ export async function giveBack({ deps }: RangeWrite, { gap, fragmentId, attemptI
   end();
   if (gap === undefined) return;
   await deps.leftLeases.giveBack(() => deps.records.withdrawFragment({ fragmentId, attemptId }));
-}
-
-function nameFragment(deps: Deps, uploadId: string): Pick<LeasedGap, 'fragmentId' | 'stagingKey'> {
-  const fragmentId = newId();
-  return { fragmentId, stagingKey: stagingKeyOf(deps, uploadId, fragmentId) };
 }

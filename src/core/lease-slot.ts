@@ -1,10 +1,10 @@
 import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
-import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, type OpenUpload, requireOpen, requireSeen } from './find.ts';
 import { renewEveryMs } from './keep-lease.ts';
 import type { Principal } from './principal.ts';
 import { isId } from './random.ts';
+import { busyError } from './range-errors.ts';
 import type { Part } from './upload.ts';
 import type { AttemptAddress } from './upload-records.ts';
 
@@ -54,7 +54,7 @@ export async function leaseSlot(
     requireSeen(principal, begun.upload);
     if (begun.kind === 'not_open') throw notOpen(begun.upload);
     check(requireOpen(begun.upload), begun.part);
-    if (deps.clock.now().getTime() > giveUpAtMs) throw busyError(begun.retryAfterMs);
+    if (deps.clock.now().getTime() > giveUpAtMs) throw busyError('this part', begun.retryAfterMs);
     const isNew = begun.attemptId !== asked;
     asked = begun.attemptId;
     await waitForYield(deps, { ...attempt, attemptId: begun.attemptId }, { isNew, retryAfterMs: begun.retryAfterMs });
@@ -96,16 +96,10 @@ async function waitForYield(
   const here = deps.attempts.find(older.attemptId);
   if (here === undefined) {
     if (isNew) await deps.records.askToYield(older);
-    if (!(await deps.records.endDeadLeases(older.uploadId))) await deps.clock.sleep(pollMs);
+    if (!(await deps.records.endDeadLeases(older.uploadId))) await deps.clock.sleep(pollMs, deps.halted);
     return;
   }
   here.yield();
-  if (here.isSealed) throw busyError(retryAfterMs);
+  if (here.isSealed) throw busyError('this part', retryAfterMs);
   await here.ended;
-}
-
-function busyError(retryAfterMs: number): UploadError {
-  return new UploadError('busy', 'An earlier request for this part is not over yet. Try again.', {
-    retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
-  });
 }

@@ -45,9 +45,9 @@ export function endedError(): UploadError {
   });
 }
 
-/** Somebody has the range still. */
-export function busyError(retryAfterMs: number): UploadError {
-  return new UploadError('busy', 'An earlier request for these bytes is not over yet. Try again.', {
+/** Somebody has it still. */
+export function busyError(what: 'these bytes' | 'this part', retryAfterMs: number): UploadError {
+  return new UploadError('busy', `An earlier request for ${what} is not over yet. Try again.`, {
     retryAfterSeconds: Math.min(2, Math.max(1, Math.ceil(retryAfterMs / 1000))),
   });
 }

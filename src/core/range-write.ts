@@ -202,7 +202,7 @@ export class RangeWrite {
         throw isFirst ? gapError(begun.upload, range.from) : new DisplacedError();
       }
       if (begun.kind !== 'occupied') throw refusalError(begun, range);
-      if (this.isLeaving || this.#writerSignal?.aborted) throw busyError(begun.retryAfterMs);
+      if (this.isLeaving || this.#writerSignal?.aborted) throw busyError('these bytes', begun.retryAfterMs);
       const waitedMs = clock.now().getTime() - startedMs;
       const { holder } = begun;
       if (holder.isWriter && this.isExact) {
@@ -217,11 +217,11 @@ export class RangeWrite {
       }
       if (!asks && waitedMs > displaceAfterMs) throw new DisplacedError();
       // Of a process that is not known to be gone: nobody gives it way before it runs out.
-      if (waitedMs > settings.leaseMs + 1000) throw busyError(begun.retryAfterMs);
+      if (waitedMs > settings.leaseMs + 1000) throw busyError('these bytes', begun.retryAfterMs);
       if (holder.id !== asked && asks) await this.#askToYield(holder);
       asked = holder.id;
       if (deps.attempts.find(holder.id) === undefined && (await deps.records.endDeadLeases(upload.id))) continue;
-      await clock.sleep(pollMs);
+      await clock.sleep(pollMs, deps.halted);
       pollMs = Math.min(pollMs * 2, slowestPollMs);
     }
   }

@@ -3,11 +3,21 @@ import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import type { OpenUpload } from './find.ts';
 import { StoreError } from './object-store.ts';
+import { newId } from './random.ts';
 import { tellingFaults } from './store-faults.ts';
 
 /** Where a fragment's bytes are, in the upload's bucket. */
-export function stagingKeyOf({ settings }: Pick<Deps, 'settings'>, uploadId: string, fragmentId: string): string {
+function stagingKeyOf({ settings }: Pick<Deps, 'settings'>, uploadId: string, fragmentId: string): string {
   return `${settings.stagingPrefix}${uploadId}/${fragmentId}`;
+}
+
+/** A new fragment's id, and the key of the object that is to have its bytes. */
+export function nameFragment(
+  deps: Pick<Deps, 'settings'>,
+  uploadId: string,
+): { readonly fragmentId: string; readonly stagingKey: string } {
+  const fragmentId = newId();
+  return { fragmentId, stagingKey: stagingKeyOf(deps, uploadId, fragmentId) };
 }
 
 /** Reads fragments back, from memory where they are held. A part of an unfinished upload can't be read. */

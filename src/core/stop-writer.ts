@@ -26,7 +26,7 @@ export async function stopWriter(deps: Deps, upload: Upload, newer?: LiveAttempt
       const giveUpAt = deps.clock.now().getTime() + displaceAfterMs;
       for (let now = await look(); now.writerId === writerId; now = await look()) {
         if ((await deps.records.endDeadLeases(id)) || deps.clock.now().getTime() > giveUpAt) break;
-        await deps.clock.sleep(pollMs);
+        await deps.clock.sleep(pollMs, deps.halted);
       }
     }
   } finally {

@@ -1,6 +1,5 @@
 import { type BodyReader, lengthError } from './body-reader.ts';
 import { CheckpointError } from './checkpoints.ts';
-import type { Deps } from './deps.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
 import { requireOpen } from './find.ts';
 import { holdSlot } from './hold-slot.ts';
@@ -191,17 +190,4 @@ export function isWorthKeeping(cause: unknown): boolean {
     cause instanceof CheckpointError ||
     (cause instanceof UploadError && (cause.code === 'body_timeout' || cause.code === 'overloaded'))
   );
-}
-
-/** What a line like this one gets through in one go. */
-export function carefulSize(receivedBytes: number): number {
-  const smallest = 64 * 1024;
-  const largest = 8 * 1024 * 1024;
-  return Math.min(largest, Math.max(smallest, 2 ** Math.floor(Math.log2(Math.max(1, receivedBytes / 2)))));
-}
-
-export async function markCareful(deps: Deps, uploadId: string, receivedBytes: number): Promise<void> {
-  await deps.records
-    .markCareful({ uploadId, fragmentBytes: carefulSize(receivedBytes), forMs: 600_000 })
-    .catch(() => undefined);
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { BodyReader } from './body-reader.ts';
+import { isDiffering } from './compare-runs.ts';
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
@@ -77,7 +78,7 @@ export async function writeByName(
       try {
         return await write(completed, copy?.() ?? once);
       } catch (error) {
-        if (!isDifferent(error) && !isUnverifiable(error)) throw error;
+        if (!isDiffering(error) && !isUnverifiable(error)) throw error;
         if (copy !== undefined) return begin(copy());
         // The next time it is not held against this one.
         await deps.records.markConflicted(completed.id);
@@ -90,7 +91,7 @@ export async function writeByName(
       try {
         return await write(idle, copy?.() ?? once);
       } catch (error) {
-        if (isDifferent(error) ? !(await supersede(deps, idle)) : !hasEnded(error)) throw error;
+        if (isDiffering(error) ? !(await supersede(deps, idle)) : !hasEnded(error)) throw error;
         if (copy === undefined) throw droppedError(error);
         return begin(copy());
       }
@@ -246,10 +247,6 @@ async function readWhole(deps: Deps, { sizeBytes, body }: PlacedChunk): Promise<
 /** The piece may be another one than was stored; which upload it is for stays the same. */
 function isUnverifiable(error: unknown): boolean {
   return error instanceof UploadError && error.details.conflict === 'unverifiable';
-}
-
-function isDifferent(error: unknown): boolean {
-  return error instanceof UploadError && error.details.conflict === 'differs';
 }
 
 /** The upload takes no bytes any more. */
