@@ -1,14 +1,15 @@
 import { claimOf } from './claim.ts';
+import { composeCovered } from './compose-covered.ts';
 import type { Deps } from './deps.ts';
 import { combinableAlgorithms, isCombinable } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { unquoted } from './etag.ts';
 import { findUpload, notOpen, requireOwnBytes } from './find.ts';
 import { finishCompletion } from './finish-completion.ts';
+import { disputedError } from './is-whole.ts';
 import { missingParts } from './list-parts.ts';
 import { partsOf } from './parts-of.ts';
 import type { Principal } from './principal.ts';
-import { composeCovered, disputedError } from './settle.ts';
 import type { Upload } from './upload.ts';
 import { faultOfWhole } from './whole-digest.ts';
 

@@ -1,9 +1,10 @@
 import { claimOf } from './claim.ts';
+import { composeCovered } from './compose-covered.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { finishCompletion } from './finish-completion.ts';
+import { isToComplete } from './is-whole.ts';
 import { joinSources } from './join-sources.ts';
-import { composeCovered, isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 
 /** Goes on where whoever covered a slot, or brought the last byte, did not: its process died. */

@@ -1,4 +1,5 @@
 import { abortUpload } from './abort.ts';
+import { completeWhole } from './complete-whole.ts';
 import { type JoinedPart, planConcatenation } from './concatenation-plan.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
@@ -7,7 +8,6 @@ import { joinPart } from './join-part.ts';
 import { requireSize } from './limits.ts';
 import { partsOf } from './parts-of.ts';
 import { ownerOf } from './principal.ts';
-import { completeWhole } from './tell-size.ts';
 import type { Upload } from './upload.ts';
 
 /** How many parts of one upload are made at once. */

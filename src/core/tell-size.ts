@@ -1,11 +1,10 @@
-import { completeUpload } from './complete.ts';
+import { completeWhole } from './complete-whole.ts';
 import type { Deps } from './deps.ts';
-import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireOwnBytes } from './find.ts';
+import { isToComplete } from './is-whole.ts';
 import { requireSize } from './limits.ts';
 import type { Principal } from './principal.ts';
 import { sizeError } from './range-errors.ts';
-import { isToComplete } from './settle.ts';
 import type { Upload } from './upload.ts';
 
 /**
@@ -33,17 +32,4 @@ export async function tellSize(
     if (upload.state !== 'completing') throw notOpen(upload);
   }
   return isToComplete(upload, input.completes) ? completeWhole(deps, { principal: input.principal, upload }) : upload;
-}
-
-/** Completes, and waits for it. @throws UploadError `busy` when it takes longer than a request may wait */
-export async function completeWhole(
-  deps: Deps,
-  { principal, upload }: { readonly principal: Principal; readonly upload: Upload },
-): Promise<Upload> {
-  const outcome = await completeUpload(deps, { principal, uploadId: upload.id, byItself: true });
-  if (outcome.kind === 'completed') return outcome.upload;
-  throw new UploadError('busy', 'Every byte is stored; the store has not confirmed the object yet. Try again.', {
-    retryAfterSeconds: outcome.retryAfterSeconds,
-    details: { uploadState: 'completing' },
-  });
 }

@@ -1,5 +1,6 @@
+import { completeWhole } from '../../core/complete-whole.ts';
 import type { Principal } from '../../core/principal.ts';
-import { completeWhole, tellSize } from '../../core/tell-size.ts';
+import { tellSize } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { ContentRangeDeps } from './front.ts';
 

@@ -4,7 +4,7 @@ import { ClientGoneError, UploadError } from '../../core/errors.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import { rawBodyOf } from '../http/raw-body.ts';
-import type { Data, Placement } from './content-range.ts';
+import type { Data, Placement } from './placement.ts';
 
 /** The client never got the last answer, and sends again what the object has: it gets that answer now. */
 export async function repeat(c: Context<HttpEnv>, completed: Upload, data: Data): Promise<Upload> {

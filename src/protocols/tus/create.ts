@@ -1,11 +1,11 @@
 import type { Context } from 'hono';
 import { abortUpload } from '../../core/abort.ts';
+import { completeWhole } from '../../core/complete-whole.ts';
 import { createUpload } from '../../core/create.ts';
 import { UploadError } from '../../core/errors.ts';
 import { findUpload } from '../../core/find.ts';
+import { isWhole } from '../../core/is-whole.ts';
 import { requireScope } from '../../core/principal.ts';
-import { isWhole } from '../../core/settle.ts';
-import { completeWhole } from '../../core/tell-size.ts';
 import type { Upload } from '../../core/upload.ts';
 import { publicUrlOf } from '../http/base-url.ts';
 import { createdResponse } from '../http/created-response.ts';

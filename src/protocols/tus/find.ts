@@ -1,8 +1,7 @@
 import type { Context } from 'hono';
-import { UploadError } from '../../core/errors.ts';
+import { completeWhole, unconfirmedError } from '../../core/complete-whole.ts';
 import { findUpload, requireNotGone, requireOffset } from '../../core/find.ts';
-import { isWhole, requireUndisputed } from '../../core/settle.ts';
-import { completeWhole } from '../../core/tell-size.ts';
+import { isWhole, requireUndisputed } from '../../core/is-whole.ts';
 import type { Upload } from '../../core/upload.ts';
 import type { HttpEnv } from '../http/env.ts';
 import type { TusDeps } from './front.ts';
@@ -38,15 +37,11 @@ export async function confirmed(c: Context<HttpEnv>, { core }: TusDeps, upload: 
   const completed = completeWhole(core, { principal: c.get('principal'), upload });
   completed.catch(() => undefined);
   try {
-    return await Promise.race([completed, core.clock.sleep(longestWaitMs, enough.signal).then(stillCompleting)]);
+    const late = core.clock.sleep(longestWaitMs, enough.signal).then((): never => {
+      throw unconfirmedError(2);
+    });
+    return await Promise.race([completed, late]);
   } finally {
     enough.abort();
   }
-}
-
-function stillCompleting(): never {
-  throw new UploadError('busy', 'Every byte is stored; the store has not confirmed the object yet. Try again.', {
-    retryAfterSeconds: 2,
-    details: { uploadState: 'completing' },
-  });
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { UploadError } from '../../../src/core/errors.ts';
-import { placementOf } from '../../../src/protocols/google/content-range.ts';
+import { placementOf } from '../../../src/protocols/google/placement.ts';
 
 const data = { kind: 'data', endsUpload: false, totalBytes: undefined, chunkSizeBytes: undefined };
 
