@@ -24,14 +24,14 @@ export interface LeasedGap {
 
 /**
  * Leases the first gap of a range, unless that is the place that was expected next.
- * @param asks whether others who have it are asked to give way
+ * @param tooLate an attempt of this request's at it for which others were quicker
  * @throws UploadError
  */
 export async function leaseGap(
   write: RangeWrite,
   slot: Slot,
   range: { readonly from: number; readonly to: number },
-  asks = true,
+  tooLate?: LiveAttempt,
 ): Promise<LeasedGap> {
   const { deps, upload } = write;
   const expected = mayBeExpected(write) ? deps.expectedPlaces.take(upload.id, range) : undefined;
@@ -42,7 +42,7 @@ export async function leaseGap(
   const { runs, gap, attemptId, heldUntilMs } = await write.lease(slot, range, {
     begin: (wanted) => deps.records.beginFragment({ ...wanted, ...name }),
     drop: (attemptId) => deps.records.withdrawFragment({ fragmentId: name.fragmentId, attemptId }),
-    asks,
+    tooLate,
   });
   return keepGap(deps, { ...name, attemptId }, { runs, gap, isExpected: false, heldUntilMs });
 }

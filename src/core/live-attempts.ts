@@ -10,6 +10,8 @@ export class DisplacedError extends Error {
 /** One request's attempt at one part, while this process receives it. */
 export class LiveAttempt {
   readonly attemptId: string;
+  readonly #number: number;
+  readonly #beganMs: number;
   /** Of an append writer: how it is asked to make durable what it holds. */
   readonly checkpoint = new Checkpoint();
   readonly #clock: Pick<Clock, 'now'>;
@@ -18,8 +20,11 @@ export class LiveAttempt {
   #heldUntilMs: number;
   #sealed = false;
 
-  constructor(attemptId: string, clock: Pick<Clock, 'now'>, heldUntilMs: number) {
+  /** @param number grows with each attempt of this process */
+  constructor(attemptId: string, number: number, clock: Pick<Clock, 'now'>, heldUntilMs: number) {
     this.attemptId = attemptId;
+    this.#number = number;
+    this.#beganMs = clock.now().getTime();
     this.#clock = clock;
     this.#heldUntilMs = heldUntilMs;
   }
@@ -32,6 +37,14 @@ export class LiveAttempt {
   /** Resolves when the attempt has left its slot. */
   get ended(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  get ageMs(): number {
+    return this.#clock.now().getTime() - this.#beganMs;
+  }
+
+  isOlderThan(other: LiveAttempt): boolean {
+    return this.#number < other.#number;
   }
 
   get isSealed(): boolean {
@@ -78,6 +91,7 @@ export class LiveAttempts {
   readonly #writers = new Map<string, Set<LiveAttempt>>();
   readonly #awaited = new Map<string, PromiseWithResolvers<void>>();
   readonly #clock: Pick<Clock, 'now'>;
+  #begun = 0;
   #stopped: Error | undefined;
 
   constructor(clock: Pick<Clock, 'now'>) {
@@ -86,7 +100,7 @@ export class LiveAttempts {
 
   /** @param heldUntilMs when the lease runs out, on this process's clock, at the earliest */
   begin(attemptId: string, heldUntilMs: number): LiveAttempt {
-    const attempt = new LiveAttempt(attemptId, this.#clock, heldUntilMs);
+    const attempt = new LiveAttempt(attemptId, this.#begun++, this.#clock, heldUntilMs);
     this.#attempts.set(attemptId, attempt);
     void attempt.ended.then(() => this.#attempts.delete(attemptId));
     if (this.#stopped !== undefined) attempt.stop(this.#stopped);

@@ -5,7 +5,7 @@ import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { notFoundError, notOpen, requireSeen } from './find.ts';
 import { rangeOf, type Slot, slotOf } from './layout.ts';
-import { DisplacedError } from './live-attempts.ts';
+import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { Pieces } from './pieces.ts';
 import type { Principal } from './principal.ts';
 import { busyError, endedError, gapError, refusalError, sizeError } from './range-errors.ts';
@@ -42,8 +42,8 @@ interface Leasing<T extends Begun> {
   begin(wanted: WantedRange): Promise<T | RangeRefusal>;
   /** Gives back what `begin` leased. */
   drop(attemptId: string): Promise<void>;
-  /** `false`: who is in the way may be newer, and is not asked to give way. */
-  readonly asks?: boolean;
+  /** An attempt of this request's at the range for which others were quicker: newer ones are not asked to give way. */
+  readonly tooLate?: LiveAttempt | undefined;
 }
 
 /** One request that writes a range: what its pieces have in common. */
@@ -155,11 +155,7 @@ export class RangeWrite {
    * Leases a range. Who is in the way is waited for, and asked to give way where it is older.
    * @throws UploadError
    */
-  async lease<T extends Begun>(
-    slot: Slot,
-    range: ByteSpan,
-    { begin, drop, asks = true }: Leasing<T>,
-  ): Promise<Leased<T>> {
+  async lease<T extends Begun>(slot: Slot, range: ByteSpan, { begin, drop, tooLate }: Leasing<T>): Promise<Leased<T>> {
     const { deps, upload, principal } = this;
     const { clock, settings } = deps;
     const startedMs = clock.now().getTime();
@@ -215,10 +211,10 @@ export class RangeWrite {
         await deps.records.endWriter({ uploadId: upload.id, writerId: holder.id });
         continue;
       }
-      if (!asks && waitedMs > displaceAfterMs) throw new DisplacedError();
+      if (tooLate !== undefined && waitedMs > displaceAfterMs) throw new DisplacedError();
       // Of a process that is not known to be gone: nobody gives it way before it runs out.
       if (waitedMs > settings.leaseMs + 1000) throw busyError('these bytes', begun.retryAfterMs);
-      if (holder.id !== asked && asks) await this.#askToYield(holder);
+      if (holder.id !== asked) await this.#askToYield(holder, tooLate);
       asked = holder.id;
       if (deps.attempts.find(holder.id) === undefined && (await deps.records.endDeadLeases(upload.id))) continue;
       await clock.sleep(pollMs, deps.halted);
@@ -245,7 +241,7 @@ export class RangeWrite {
     return this.deps.records.dropAttempt({ ...this.addressOf(slot, attemptId), uncertain: false });
   }
 
-  addressOf({ partNumber }: Slot, attemptId: string): AttemptAddress {
+  addressOf({ partNumber }: Pick<Slot, 'partNumber'>, attemptId: string): AttemptAddress {
     return { uploadId: this.upload.id, partNumber, attemptId };
   }
 
@@ -334,17 +330,20 @@ export class RangeWrite {
     return this.writerId === undefined ? undefined : this.deps.attempts.find(this.writerId)?.signal;
   }
 
-  async #askToYield(holder: { readonly id: string; readonly isWriter: boolean; readonly partNumber: number }) {
-    const here = this.deps.attempts.find(holder.id);
-    if (here !== undefined) here.yield();
-    else if (holder.isWriter) await this.deps.records.askWriterToYield(holder.id);
-    else {
-      await this.deps.records.askToYield({
-        uploadId: this.upload.id,
-        partNumber: holder.partNumber,
-        attemptId: holder.id,
-      });
+  async #askToYield(
+    holder: { readonly id: string; readonly isWriter: boolean; readonly partNumber: number },
+    tooLate?: LiveAttempt,
+  ) {
+    const { attempts, records } = this.deps;
+    const here = attempts.find(holder.id);
+    if (here !== undefined) {
+      if (tooLate === undefined || here.isOlderThan(tooLate)) here.yield();
+      return;
     }
+    if (holder.isWriter) return records.askWriterToYield(holder.id);
+    const attempt = this.addressOf(holder, holder.id);
+    if (tooLate === undefined) await records.askToYield(attempt);
+    else await records.askOlderToYield({ ...attempt, ageMs: tooLate.ageMs });
   }
 }
 

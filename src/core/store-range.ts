@@ -9,7 +9,7 @@ import { holdSlot } from './hold-slot.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
 import type { Slot } from './layout.ts';
 import { giveBack, type LeasedGap, leaseGap } from './lease-gap.ts';
-import { DisplacedError } from './live-attempts.ts';
+import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import { toldOf } from './lose.ts';
 import { StoreError } from './object-store.ts';
 import type { DigestChainState } from './range-records.ts';
@@ -94,10 +94,10 @@ async function storeGaps(
   const { deps } = write;
   const end = bytes.at + bytes.sizeBytes;
   let next = leased;
-  let isTooLate = false;
+  let tooLate: LiveAttempt | undefined;
   let attempt = 1;
   for (let at = bytes.at; at < end; ) {
-    const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }, !isTooLate));
+    const lease: LeasedGap = next ?? (await leaseGap(write, slot, { from: at, to: end }, tooLate));
     next = undefined;
     try {
       const readBack = readBackOf(deps, requireOpen(write.upload));
@@ -122,7 +122,7 @@ async function storeGaps(
       attempt = 1;
     } catch (error) {
       if (lease.isExpected && error instanceof DisplacedError) {
-        isTooLate = true;
+        tooLate = lease.live;
         continue;
       }
       if (!mayPass(error) || attempt === storeTries) throw await told(deps, requireOpen(write.upload), error);

@@ -133,6 +133,8 @@ export interface UploadRecords extends RangeRecords, NameRecords {
   endDeadLeases(uploadId: string): Promise<boolean>;
   /** Asks an attempt, wherever it runs, to give its slot up. It does unless its last byte is on its way. */
   askToYield(attempt: AttemptAddress): Promise<void>;
+  /** The same, if it has leased its slot or range for longer than that. */
+  askOlderToYield(attempt: AttemptAddress & { readonly ageMs: number }): Promise<void>;
   /** Extends the lease. `yield`: asked to give up. `lost`: replaced, or the upload is no longer open: stop. */
   renewAttempt(input: AttemptAddress & { readonly leaseMs: number }): Promise<'held' | 'yield' | 'lost'>;
   /**

@@ -17,7 +17,7 @@ import type { Slot } from './layout.ts';
 import { requireSize } from './limits.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
 import type { Principal } from './principal.ts';
-import { sizeError } from './range-errors.ts';
+import { endedError, sizeError } from './range-errors.ts';
 import { RangeWrite } from './range-write.ts';
 import { repeatSlot } from './repeat-slot.ts';
 import { requireEnd } from './require-end.ts';
@@ -253,8 +253,9 @@ async function writeBody(
       await write.deps.records.markConflicted(write.upload.id);
       throw conflictedError(error, write.upload);
     }
-    const hasTaken = (reader?.takenBytes ?? 0) !== at - input.offset;
-    if (!isEnding(error) || write.isAppend || hasTaken) throw error;
+    if (!isEnding(error) || write.isAppend) throw error;
+    // What was read can't be compared any more: the next try is.
+    if ((reader?.takenBytes ?? 0) !== at - input.offset) throw endedError();
     for (const each of settled) if (each.status === 'rejected') throw each.reason;
     // All of it became durable meanwhile: this request gets the same answer as the one that completed it.
     const { deps, principal } = write;

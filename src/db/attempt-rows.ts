@@ -12,7 +12,10 @@ type BeginInput = Parameters<UploadRecords['beginAttempt']>[0];
 /** The leases of slots. A lease is the part's row itself. */
 export function attemptRows(
   connection: Connection,
-): Pick<UploadRecords, 'beginAttempt' | 'endDeadLeases' | 'askToYield' | 'renewAttempt' | 'dropAttempt'> {
+): Pick<
+  UploadRecords,
+  'beginAttempt' | 'endDeadLeases' | 'askToYield' | 'askOlderToYield' | 'renewAttempt' | 'dropAttempt'
+> {
   let begin: ReturnType<typeof beginStatement> | undefined;
   return {
     beginAttempt: (input) =>
@@ -38,6 +41,24 @@ export function attemptRows(
         await db.execute(sql`
           with asked as (update parts set attempt_yields = true where ${isAttempt(attempt)} returning attempt_id)
           select ${notify('yield', attempt.attemptId)}`);
+      }),
+
+    askOlderToYield: ({ uploadId, partNumber, attemptId, ageMs }) =>
+      connection.run(async (db) => {
+        await db.execute(sql`
+          with older as (
+            select attempt_id from parts
+              where upload_id = ${uploadId} and part_number = ${partNumber} and attempt_id = ${attemptId}
+                and attempt_since < ${fromNow(-ageMs)}
+            union all
+            select attempt_id from fragments
+              where upload_id = ${uploadId} and part_number = ${partNumber} and attempt_id = ${attemptId}
+                and created_at < ${fromNow(-ageMs)}
+          ), asked as (
+            update parts set attempt_yields = true
+              where upload_id = ${uploadId} and part_number = ${partNumber} and attempt_id in (select attempt_id from older)
+          )
+          select ${notify('yield', sql`attempt_id`)} from older`);
       }),
 
     renewAttempt: coalesced(async (inputs) => {
@@ -124,6 +145,7 @@ function insertLease(db: Db) {
           storedAt: sql<null>`null::timestamptz`.as('stored_at'),
           attemptId: sql<string>`${value('attemptId')}::text`.as('attempt_id'),
           attemptUntil: fromNow(value('leaseMs')).as('attempt_until'),
+          attemptSince: sql<Date>`now()`.as('attempt_since'),
           attemptYields: sql<boolean>`false`.as('attempt_yields'),
           runs: sql<null>`null::jsonb`.as('runs'),
           doubtful: sql<boolean>`false`.as('doubtful'),
@@ -138,6 +160,7 @@ function insertLease(db: Db) {
       set: {
         attemptId: sql`excluded.attempt_id`,
         attemptUntil: sql`excluded.attempt_until`,
+        attemptSince: sql`excluded.attempt_since`,
         attemptYields: false,
         doubtful: sql`${parts.doubtful} or ${parts.attemptId} is not null`,
       },

@@ -153,6 +153,8 @@ export const parts = pgTable(
     storedAt: instant('stored_at'),
     attemptId: text('attempt_id'),
     attemptUntil: instant('attempt_until'),
+    /** When the attempt leased the slot. */
+    attemptSince: instant('attempt_since'),
     /** Somebody asks the attempt to give the slot up. */
     attemptYields: boolean('attempt_yields').notNull().default(false),
     /** Where it was made of several runs: theirs, by which a repeat of one is compared. */

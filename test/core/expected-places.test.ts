@@ -122,6 +122,17 @@ describe('an expected place', () => {
     expect(await core.objectOf(await send(11))).toEqual(file);
   }
 
+  /** A request for bytes up to the end of the fourth chunk, of which none has come. */
+  function startWrite(upload: Upload, deps: Deps, sizeBytes: number) {
+    const body = new PassThrough();
+    const written = writeRange(deps, {
+      ...{ principal, upload, offset: 4 * chunkBytes - sizeBytes, sizeBytes, mode: 'anywhere', completes: true },
+      body: () => body,
+    });
+    written.catch(() => undefined);
+    return { body, written };
+  }
+
   test('keeps nobody from it, and the chunks behind it are expected again', async () => {
     const file = await expecting();
     const elsewhere = core.elsewhere();
@@ -207,21 +218,38 @@ describe('an expected place', () => {
       const put = holdNextPut();
       const late = file.send(3);
       await put.stored;
-      const body = new PassThrough();
-      body.write(file.bytesOf(3 * chunkBytes, 3 * chunkBytes + 100));
-      const newer = writeRange(where === 'here' ? core.deps : core.elsewhere(), {
-        ...{ principal, upload: file.upload(), offset: 3 * chunkBytes, sizeBytes: chunkBytes },
-        ...{ mode: 'anywhere', completes: true, body: () => body },
-      });
+      const newer = startWrite(file.upload(), where === 'here' ? core.deps : core.elsewhere(), chunkBytes);
       await expect.poll(() => onRecord(file.upload(), 'pending')).toEqual([3]);
       put.answer();
-      expect(await failureOf(late)).toMatchObject({ code: 'busy' });
+      expect(await failureOf(late)).toMatchObject({ code: 'busy', message: expect.stringContaining('newer') });
       expect(core.records.calls).not.toContain('askToYield');
-      body.end(file.bytesOf(3 * chunkBytes + 100, 4 * chunkBytes));
-      expect(await newer).toMatchObject({ offset: 4 * chunkBytes });
+      newer.body.end(file.bytesOf(3 * chunkBytes, 4 * chunkBytes));
+      expect(await newer.written).toMatchObject({ offset: 4 * chunkBytes });
       await sendRest(file, 4);
     },
   );
+
+  test('is not an older one’s that hangs: that one is ended', async () => {
+    const file = await expecting();
+    const hanging = startWrite(file.upload(), core.deps, chunkBytes + 100);
+    await expect.poll(() => onRecord(file.upload(), 'pending')).toEqual([3]);
+    await file.send(3);
+    expect(await failureOf(hanging.written)).toMatchObject({ code: 'busy' });
+    await sendRest(file, 4);
+  });
+
+  test('is not an older one’s elsewhere: that one is asked to give way', async () => {
+    const file = await expecting();
+    const hanging = startWrite(file.upload(), core.elsewhere(), chunkBytes + 100);
+    await expect.poll(() => onRecord(file.upload(), 'pending')).toEqual([3]);
+    core.records.next('askOlderToYield', async (proceed) => {
+      await proceed();
+      hanging.body.destroy();
+      await hanging.written.catch(() => undefined);
+    });
+    await file.send(3);
+    await sendRest(file, 4);
+  });
 
   test('is no part’s any more whose lease ran out: it is doubtful', async () => {
     const file = await expecting(4);

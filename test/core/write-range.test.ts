@@ -364,6 +364,26 @@ describe('a store that breaks off', () => {
     await expectObject(upload, content);
   });
 
+  test('while the upload is completed by another has the bytes sent again, and they are compared then', async () => {
+    const content = randomBytes(slotBytes);
+    const upload = await create(content.length);
+    await write(upload, 0, content.subarray(0, 1000));
+    const rest = content.subarray(1000);
+    core.store.next('putObject', () => Promise.reject(new StoreError('unavailable', 'cut')));
+    core.records.next(
+      'beginFragment',
+      (proceed) => proceed(),
+      async (proceed) => {
+        await write(upload, 1000, rest, {}, core.elsewhere());
+        return proceed();
+      },
+    );
+    expect(await failureOf(write(upload, 1000, rest))).toMatchObject({ code: 'busy' });
+    expect(await write(upload, 1000, rest)).toMatchObject({ state: 'completed' });
+    const other = await failureOf(write(upload, 1000, randomBytes(rest.length)));
+    expect(other).toMatchObject({ code: 'state_conflict', details: { conflict: 'differs' } });
+  });
+
   test('for good leaves what was durable', async () => {
     const content = randomBytes(2 * slotBytes);
     const upload = await create(content.length);

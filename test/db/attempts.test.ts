@@ -184,6 +184,52 @@ describe('askToYield', () => {
   });
 });
 
+describe('askOlderToYield', () => {
+  async function asks(upload: Upload, attemptId: string, ageMs: number): Promise<boolean> {
+    const heard: string[] = [];
+    records.onNews(({ kind, id }) => kind === 'yield' && heard.push(id));
+    await records.askOlderToYield({ ...address(upload, attemptId), ageMs });
+    const end = newName();
+    // News come in their order.
+    await records.askWriterToYield(end);
+    await vi.waitUntil(() => heard.includes(end), { timeout: 5_000, interval: 5 });
+    return heard.includes(attemptId);
+  }
+
+  it('asks an attempt at a part that is older, and no other', async () => {
+    const upload = await openUpload(records);
+    const attemptId = newName();
+    await begin(upload, attemptId);
+    expect(await asks(upload, attemptId, 60_000)).toBe(false);
+    expect(await records.renewAttempt({ ...address(upload, attemptId), leaseMs })).toBe('held');
+    expect(await asks(upload, attemptId, -1)).toBe(true);
+    expect(await records.renewAttempt({ ...address(upload, attemptId), leaseMs })).toBe('yield');
+  });
+
+  it('knows the age of an attempt that took over', async () => {
+    const upload = await openUpload(records);
+    await begin(upload, 'first', 1, 0);
+    await opened.db.query(`update parts set attempt_since = now() - interval '1 day' where upload_id = $1`, [
+      upload.id,
+    ]);
+    const attemptId = newName();
+    await begin(upload, attemptId);
+    expect(await asks(upload, attemptId, 60_000)).toBe(false);
+  });
+
+  it('asks one at a range', async () => {
+    const upload = await openUpload(records);
+    const attemptId = newName();
+    await opened.db.query(
+      `insert into fragments (id, upload_id, part_number, "offset", size, state, staging_key, attempt_id, lease_until)
+         values ($2, $1, 1, 0, 10, 'pending', 'key', $2, now() + interval '1 minute')`,
+      [upload.id, attemptId],
+    );
+    expect(await asks(upload, attemptId, 60_000)).toBe(false);
+    expect(await asks(upload, attemptId, -1)).toBe(true);
+  });
+});
+
 describe('dropAttempt', () => {
   it('frees the slot at once', async () => {
     const upload = await openUpload(records);

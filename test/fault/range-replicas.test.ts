@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { request } from 'node:http';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { expectDone, GoogleClient } from '../protocols/google/google-client.ts';
 import { type ByteRange, ChunkClient, chunksOf, until } from '../support/chunk-client.ts';
@@ -24,6 +26,7 @@ describe.runIf(minio)('two gateways over one database and one store', () => {
   let proxy: FaultProxy;
   let replicas: readonly TestGateway[];
   let reaper: TestReaper;
+  let db: pg.Client;
   let bucket: string;
   let key: string;
   let uploads = 0;
@@ -35,6 +38,9 @@ describe.runIf(minio)('two gateways over one database and one store', () => {
     bucket = await createBucket(store);
     proxy = await startFaultProxy({ target: store.endpoint });
     started.defer(() => proxy.stop());
+    db = new pg.Client(database.url);
+    await db.connect();
+    started.defer(() => db.end());
     reaper = started.use(new TestReaper({ store, bucket, databaseUrl: database.url }));
     const env = { DATABASE_URL: database.url, ...storeSettings(store, bucket, proxy.url) };
     replicas = await Promise.all([startTestGateway({ env }), startTestGateway({ env })]);
@@ -134,6 +140,43 @@ describe.runIf(minio)('two gateways over one database and one store', () => {
     answer.release();
     await slow;
     await clientAt(1, file).sendMissing(MiB);
+    await expectObject(file);
+  });
+
+  test.each([
+    ['the same chunk', [4, 5]],
+    ['a larger chunk', [4, 7]],
+    ['one that reaches into it', [3.5, 4.5]],
+    ['its part', [0, 8]],
+  ] as const)('a chunk is expected at one, while an older request hangs at the other: %s', async (what, [from, to]) => {
+    const file = randomBytes(17 * MiB);
+    const chunks = chunksOf(file, MiB);
+    const client = clientAt(0, file);
+    let id = '';
+    for (const chunk of chunks.slice(0, 4)) ({ id } = await client.sendUntilStored(chunk));
+    const isPart = what === 'its part';
+    const hanging = request(isPart ? `${replicas[1]!.url}/uploads/${id}/parts/1` : urlAt(1), {
+      method: isPart ? 'PUT' : 'POST',
+      agent: false,
+      headers: {
+        'content-length': String((to - from) * MiB),
+        ...(isPart ? {} : { 'content-range': `bytes ${from * MiB}-${to * MiB - 1}/${file.length}` }),
+      },
+    });
+    const ended = new Promise((resolve) => hanging.on('response', resolve).on('error', resolve));
+    hanging.write(file.subarray(from * MiB, from * MiB + 100_000));
+    await until('its lease', 10_000, async () => {
+      const { rows } = await db.query(
+        `select attempt_id from parts where upload_id = $1 and attempt_id is not null
+           union all select attempt_id from fragments where upload_id = $1 and state = 'pending'`,
+        [id],
+      );
+      return rows[0];
+    });
+    await client.sendUntilStored(chunks[4]!);
+    expect([...client.answers.keys()]).toEqual([200]);
+    await ended;
+    await client.sendMissing(MiB);
     await expectObject(file);
   });
 
