@@ -1,7 +1,7 @@
 import { type Claim, claimOf, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notFoundError, notOpen } from './find.ts';
+import { findUpload, multipartOf, notFoundError, notOpen } from './find.ts';
 import { type CallOptions, StoreError } from './object-store.ts';
 import type { Principal } from './principal.ts';
 import { tellingFaults, toUploadError } from './store-faults.ts';
@@ -61,7 +61,7 @@ async function abortAtStore(
   { upload }: Claim,
   options: CallOptions & { readonly signal: AbortSignal },
 ): Promise<void> {
-  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+  const address = multipartOf(upload);
   for (let attempt = 1; ; attempt++) {
     try {
       await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { combinableAlgorithms, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
-import type { OpenUpload } from './find.ts';
+import { multipartOf, type OpenUpload } from './find.ts';
 import { holdSlot } from './hold-slot.ts';
 import { finishDigests } from './kept-digests.ts';
 import { DisplacedError, type LiveAttempt } from './live-attempts.ts';
@@ -86,9 +86,7 @@ async function storePart(deps: Deps, upload: OpenUpload, slot: CoveredSlot, live
     tellingFaults(deps, 'uploadPart', upload.id, () =>
       deps.store.uploadPart(
         {
-          bucket: upload.bucket,
-          key: upload.storeKey,
-          storeUploadId: upload.storeUploadId,
+          ...multipartOf(upload),
           partNumber,
           body,
           sizeBytes,

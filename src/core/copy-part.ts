@@ -1,6 +1,7 @@
 import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
+import { multipartOf } from './find.ts';
 import { holdSlot } from './hold-slot.ts';
 import { leaseSlot } from './lease-slot.ts';
 import { DisplacedError } from './live-attempts.ts';
@@ -34,10 +35,7 @@ export async function copyPart(
   try {
     held.live.seal();
     const { etag } = await tellingFaults(deps, 'copyPart', upload.id, () =>
-      deps.store.copyPart(
-        { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId, partNumber, source },
-        { signal: deps.halted },
-      ),
+      deps.store.copyPart({ ...multipartOf(upload), partNumber, source }, { signal: deps.halted }),
     );
     const part: Part = { partNumber, offset, sizeBytes, etag, digests };
     await commitPart(deps, attempt, input, part, false);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Deps } from './deps.ts';
 import { combinableAlgorithms, type DigestAlgorithm, isCombinable } from './digest.ts';
 import { UploadError } from './errors.ts';
+import { multipartOf } from './find.ts';
 import { expandKeyTemplate } from './key-template.ts';
 import { type Layout, planLayout } from './layout.ts';
 import { placeOf, requireContentType, requireMetadata, requireSize, stagedPlaceOf } from './limits.ts';
@@ -198,6 +199,6 @@ function storeKeepsMs(deps: Deps): number | undefined {
 /** The reaper closed the row while the store was slow: the multipart upload is ours and nobody else knows it. */
 async function abandon(deps: Deps, upload: Upload, storeUploadId: string): Promise<void> {
   await tellingFaults(deps, 'abortMultipartUpload', upload.id, () =>
-    deps.store.abortMultipartUpload({ bucket: upload.bucket, key: upload.storeKey, storeUploadId }),
+    deps.store.abortMultipartUpload(multipartOf({ ...upload, storeUploadId })),
   ).catch(() => undefined);
 }

@@ -1,5 +1,6 @@
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
+import type { MultipartAddress } from './object-store.ts';
 import { mayUse, type Principal } from './principal.ts';
 import { isId } from './random.ts';
 import type { AbortReason, Upload } from './upload.ts';
@@ -26,6 +27,11 @@ export function notFoundError(): UploadError {
 
 /** An upload that is `open` and so has its multipart upload at the store. */
 export type OpenUpload = Upload & { readonly storeUploadId: string };
+
+/** Its multipart upload at the store. */
+export function multipartOf(upload: Pick<OpenUpload, 'bucket' | 'storeKey' | 'storeUploadId'>): MultipartAddress {
+  return { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
+}
 
 /** @throws UploadError `upload_gone`, `state_conflict`, `busy` */
 export function requireOpen(upload: Upload): OpenUpload {

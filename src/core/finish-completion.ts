@@ -2,7 +2,7 @@ import { type Claim, type HeldClaim, underClaim } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
 import { isSameEtag } from './etag.ts';
-import { goneError } from './find.ts';
+import { goneError, multipartOf } from './find.ts';
 import { isStaged } from './limits.ts';
 import { type StoredPart, StoreError } from './object-store.ts';
 import { partsOf } from './parts-of.ts';
@@ -72,7 +72,7 @@ async function completeAtStore(
     try {
       const { etag } = await tellingFaults(deps, 'completeMultipartUpload', upload.id, () =>
         deps.store.completeMultipartUpload(
-          { ...addressOf(claim), parts, ifNoneMatch: upload.ifNoneMatch },
+          { ...multipartOf(claim.upload), parts, ifNoneMatch: upload.ifNoneMatch },
           claim.options,
         ),
       );
@@ -103,10 +103,6 @@ async function completeAtStore(
   }
 }
 
-function addressOf({ upload }: HeldClaim) {
-  return { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId };
-}
-
 async function askForProof(deps: Deps, { upload, options }: HeldClaim): Promise<string | undefined> {
   try {
     return await provenEtag(deps, upload, options);
@@ -119,7 +115,7 @@ async function askForProof(deps: Deps, { upload, options }: HeldClaim): Promise<
 async function listAtStore(deps: Deps, claim: HeldClaim): Promise<StoredPart[] | undefined> {
   try {
     return await tellingFaults(deps, 'listParts', claim.upload.id, () =>
-      Array.fromAsync(deps.store.listParts(addressOf(claim), claim.options)),
+      Array.fromAsync(deps.store.listParts(multipartOf(claim.upload), claim.options)),
     );
   } catch (error) {
     if (error instanceof StoreError && error.kind === 'no_such_upload') return undefined;
@@ -279,7 +275,10 @@ async function requireOnRecord(
 async function putEmptyPart(deps: Deps, claim: HeldClaim): Promise<readonly ListedPart[] | undefined> {
   try {
     const { etag } = await tellingFaults(deps, 'uploadPart', claim.upload.id, () =>
-      deps.store.uploadPart({ ...addressOf(claim), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 }, claim.options),
+      deps.store.uploadPart(
+        { ...multipartOf(claim.upload), partNumber: 1, body: Buffer.alloc(0), sizeBytes: 0 },
+        claim.options,
+      ),
     );
     return [{ partNumber: 1, etag }];
   } catch (error) {

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Deps } from './deps.ts';
 import { type DigestAlgorithm, type Digests, type RunningDigest, startDigest } from './digest.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, type OpenUpload, requireOwnBytes } from './find.ts';
+import { findUpload, multipartOf, notOpen, type OpenUpload, requireOwnBytes } from './find.ts';
 import { type HeldSlot, holdSlot } from './hold-slot.ts';
 import { carriesMd5, keptDigests } from './kept-digests.ts';
 import { type LeasedSlot, leaseSlot } from './lease-slot.ts';
@@ -141,9 +141,7 @@ async function sendToStore(
       tellingFaults(deps, 'uploadPart', upload.id, () =>
         deps.store.uploadPart(
           {
-            bucket: upload.bucket,
-            key: upload.storeKey,
-            storeUploadId: upload.storeUploadId,
+            ...multipartOf(upload),
             partNumber: input.partNumber,
             body,
             sizeBytes: input.sizeBytes,

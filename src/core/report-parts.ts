@@ -3,7 +3,7 @@ import type { Deps } from './deps.ts';
 import type { Digests } from './digest.ts';
 import { UploadError } from './errors.ts';
 import { isSameEtag, unquoted } from './etag.ts';
-import { findUpload, notOpen, type OpenUpload, requireOpen } from './find.ts';
+import { findUpload, multipartOf, notOpen, type OpenUpload, requireOpen } from './find.ts';
 import { carriesMd5 } from './kept-digests.ts';
 import { rangeOf } from './layout.ts';
 import { requireSize } from './limits.ts';
@@ -89,7 +89,7 @@ function requireTotal(deps: Deps, upload: OpenUpload, agreed: readonly AdoptedPa
 }
 
 async function listAtStore(deps: Deps, upload: OpenUpload, after: number): Promise<StoredPart[]> {
-  const address = { bucket: upload.bucket, key: upload.storeKey, storeUploadId: upload.storeUploadId, after };
+  const address = { ...multipartOf(upload), after };
   return withinStoreWait(deps, [deps.halted], async (options) => {
     try {
       return await tellingFaults(deps, 'listParts', upload.id, () =>

@@ -1,7 +1,7 @@
 import { decideLayout } from './decide-layout.ts';
 import type { Deps } from './deps.ts';
 import { UploadError } from './errors.ts';
-import { findUpload, notOpen, type OpenUpload, requireOpen, requireOwnBytes } from './find.ts';
+import { findUpload, multipartOf, notOpen, type OpenUpload, requireOpen, requireOwnBytes } from './find.ts';
 import { rangeOf } from './layout.ts';
 import type { Pin } from './object-store.ts';
 import type { Principal } from './principal.ts';
@@ -57,9 +57,7 @@ export async function signParts(
     slots.map(async (slot) => ({
       ...slot,
       ...(await deps.store.presignUploadPart({
-        bucket: upload.bucket,
-        key: upload.storeKey,
-        storeUploadId: upload.storeUploadId,
+        ...multipartOf(upload),
         partNumber: slot.partNumber,
         // The last part of an upload of unknown size may be shorter than its slot.
         sizeBytes: upload.sizeBytes === undefined ? undefined : slot.sizeBytes,

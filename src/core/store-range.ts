@@ -3,7 +3,7 @@ import { composeSlot, deleteComposed } from './compose.ts';
 import type { Deps } from './deps.ts';
 import { type Digests, startDigest } from './digest.ts';
 import { expectedNext, followChunk } from './expect-next.ts';
-import { type OpenUpload, requireOpen } from './find.ts';
+import { multipartOf, type OpenUpload, requireOpen } from './find.ts';
 import { freeBuffer } from './free-buffer.ts';
 import { holdSlot } from './hold-slot.ts';
 import { finishDigests, keptRunDigests } from './kept-digests.ts';
@@ -66,10 +66,7 @@ async function storeWhole(write: RangeWrite, slot: Slot, { at, chunks, sizeBytes
       const digest = new RunDigests(upload, slot);
       for (const chunk of chunks) digest.update(chunk);
       const { etag } = await sendAgain(write, 'uploadPart', (signal) =>
-        deps.store.uploadPart(
-          { ...placeOf(upload), storeUploadId: upload.storeUploadId, partNumber, body: chunks, sizeBytes },
-          { signal },
-        ),
+        deps.store.uploadPart({ ...multipartOf(upload), partNumber, body: chunks, sizeBytes }, { signal }),
       );
       part = { slot, etag, ...(await digest.finish()) };
       chain = chainAfter(write, at, chunks);
@@ -257,10 +254,6 @@ function chainAfter({ chain }: RangeWrite, at: number, chunks: readonly Buffer[]
   }
   const saved = chain.save();
   return saved?.endsAt === offset ? saved : undefined;
-}
-
-function placeOf({ bucket, storeKey }: OpenUpload) {
-  return { bucket, key: storeKey };
 }
 
 async function told(deps: Deps, upload: OpenUpload, error: unknown): Promise<unknown> {

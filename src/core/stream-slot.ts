@@ -1,7 +1,7 @@
 import { type BodyReader, lengthError } from './body-reader.ts';
 import { CheckpointError } from './checkpoints.ts';
 import { ClientGoneError, UploadError } from './errors.ts';
-import { requireOpen } from './find.ts';
+import { multipartOf, requireOpen } from './find.ts';
 import { holdSlot } from './hold-slot.ts';
 import type { Slot } from './layout.ts';
 import { DisplacedError } from './live-attempts.ts';
@@ -117,9 +117,7 @@ export async function streamSlot(
           deps.store
             .uploadPart(
               {
-                bucket: upload.bucket,
-                key: upload.storeKey,
-                storeUploadId: upload.storeUploadId,
+                ...multipartOf(upload),
                 partNumber: slot.partNumber,
                 body: body.open(),
                 sizeBytes: slot.sizeBytes,
