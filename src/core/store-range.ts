@@ -17,6 +17,7 @@ import type { RangeWrite, StoredPart } from './range-write.ts';
 import { readBackOf } from './read-fragment.ts';
 import { RunDigests } from './run-digests.ts';
 import { mayPass, storePauseMs, storeTries, tellingFaults, toUploadError } from './store-faults.ts';
+import type { AttemptAddress } from './upload-records.ts';
 
 /** Bytes of one slot that are in memory, and that the budget counts. */
 export interface HeldBytes {
@@ -172,7 +173,7 @@ async function storeFragment(
       next,
     });
     const committed = await committing.catch((error: unknown) => {
-      deps.leftLeases.leave(() => records.dropAttempt({ ...composition, uncertain: false }));
+      deps.leftLeases.leave(droppingSlot(deps, composition));
       throw error;
     });
     if (committed.kind !== 'committed') {
@@ -212,7 +213,7 @@ async function storeFragment(
       commit,
       giveUp: async (reason) => {
         if (reason instanceof StoreError) write.ownsBuffers = false;
-        await deps.leftLeases.giveBack(() => records.dropFragment({ fragmentId, attemptId }));
+        await deps.leftLeases.giveBack(droppingFragment(deps, { fragmentId, attemptId }));
         return reason;
       },
       end,
@@ -222,6 +223,16 @@ async function storeFragment(
   } finally {
     if (!isHeld && pieces !== chunks && write.ownsBuffers) pieces.forEach(freeBuffer);
   }
+}
+
+// Made here, and not where the bytes are: a lease that is left for later would keep those, too.
+
+function droppingFragment({ records }: Deps, fragment: { readonly fragmentId: string; readonly attemptId: string }) {
+  return () => records.dropFragment(fragment);
+}
+
+function droppingSlot({ records }: Deps, attempt: AttemptAddress) {
+  return () => records.dropAttempt({ ...attempt, uncertain: false });
 }
 
 /** The store's failures are not the client's, as long as the bytes are here. */
