@@ -37,7 +37,8 @@ export async function leaseSlot(
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     const begun = await beginOrDrop(deps, principal, attempt);
     if (begun.kind === 'begun' && begun.upload.layout.kind === 'undecided') {
-      await giveBack(deps, attempt);
+      // Not left for later: this attempt goes on under its name.
+      await deps.records.dropAttempt({ ...attempt, uncertain: false });
       await decideLayout(deps, begun.upload);
       continue;
     }

@@ -130,6 +130,14 @@ test('nor a claim', async () => {
   expect(await core.objectOf(upload)).toEqual(content);
 });
 
+test('an attempt that goes on under its name has been given back for good', async () => {
+  const upload = await core.create({ sizeBytes: file.length, layout: 'undecided', partSizeBytes: undefined });
+  core.records.next('dropAttempt', unheard);
+  await expect(core.put(upload, 1, file)).rejects.toThrow('the answer is lost');
+  expect(core.clock.runningTimers).toBe(0);
+  expect(await core.put(upload, 1, file)).toMatchObject({ partNumber: 1 });
+});
+
 test('is tried until it is given back, or has run out', async () => {
   const clock = new FakeClock();
   const leases = new LeftLeases(clock, { leaseMs: 5_000 });
