@@ -36,18 +36,36 @@ export class Renewals {
   }
 }
 
-/** Renews an attempt's lease until the returned function is called; an attempt that must give way is told. */
+/** An attempt whose lease this process renews. */
+export interface KeptLease {
+  readonly live: LiveAttempt;
+  /** The attempt has left: its lease is renewed no more. */
+  end(): void;
+}
+
+/**
+ * Renews an attempt's lease until it ends; an attempt that must give way is told.
+ * @param heldUntilMs when the lease runs out, on this process's clock, at the earliest
+ */
 export function keepLease(
   deps: Deps,
-  live: LiveAttempt,
+  { attemptId, heldUntilMs }: { readonly attemptId: string; readonly heldUntilMs: number },
   renew: (leaseMs: number) => Promise<'held' | 'yield' | 'lost'>,
-): () => void {
+): KeptLease {
   const { leaseMs } = deps.settings;
-  return deps.renewals.add(() => {
+  const live = deps.attempts.begin(attemptId, heldUntilMs);
+  const stopRenewing = deps.renewals.add(() => {
     const heldUntilMs = deps.clock.now().getTime() + leaseMs;
     renew(leaseMs).then(
       (lease) => (lease === 'held' ? live.extend(heldUntilMs) : live.yield()),
       () => undefined,
     );
   });
+  return {
+    live,
+    end: () => {
+      stopRenewing();
+      live.end();
+    },
+  };
 }

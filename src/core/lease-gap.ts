@@ -1,6 +1,6 @@
 import type { Deps } from './deps.ts';
 import { mayBeExpected } from './expect-next.ts';
-import { keepLease } from './keep-lease.ts';
+import { type KeptLease, keepLease } from './keep-lease.ts';
 import type { Slot } from './layout.ts';
 import type { LiveAttempt } from './live-attempts.ts';
 import type { RangeWrite } from './range-write.ts';
@@ -8,7 +8,7 @@ import { nameFragment } from './read-fragment.ts';
 import type { Run } from './upload.ts';
 
 /** A gap of a slot that is leased for a fragment, and what is durable around it. */
-export interface LeasedGap {
+export interface LeasedGap extends KeptLease {
   readonly runs: readonly Run[];
   /** `undefined` where all of the range is durable: then nothing is leased. */
   readonly gap: { readonly from: number; readonly to: number } | undefined;
@@ -17,9 +17,6 @@ export interface LeasedGap {
   readonly attemptId: string;
   /** It was on record as expected: others may have come first when it is committed. */
   readonly isExpected: boolean;
-  readonly live: LiveAttempt;
-  /** Renews the lease no more. */
-  end(): void;
 }
 
 /**
@@ -54,15 +51,10 @@ function keepGap(
   leased: Pick<LeasedGap, 'runs' | 'gap' | 'isExpected'> & { readonly heldUntilMs: number },
 ): LeasedGap {
   const { runs, gap, isExpected, heldUntilMs } = leased;
-  const live = deps.attempts.begin(attemptId, heldUntilMs);
-  const stopRenewing = keepLease(deps, live, async (leaseMs) =>
+  const kept = keepLease(deps, { attemptId, heldUntilMs }, async (leaseMs) =>
     gap === undefined || (await deps.records.renewFragment({ fragmentId, attemptId, leaseMs })) ? 'held' : 'lost',
   );
-  const end = () => {
-    stopRenewing();
-    live.end();
-  };
-  return { runs, gap, fragmentId, stagingKey, attemptId, isExpected, live, end };
+  return { ...kept, runs, gap, fragmentId, stagingKey, attemptId, isExpected };
 }
 
 /** Nothing came for the gap. */
